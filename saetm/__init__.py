@@ -1,0 +1,14 @@
+__version__ = "0.1.0"
+
+_home = {"SAETM": "model", "Recipe": "model", "load_corpus": "data", "load_documents": "corpus", "SAE": "sae", "fit_sae": "training"}
+__all__ = list(_home)
+
+
+def __getattr__(name):
+    "Load what the package offers at its first use, so that `import saetm` stays quick."
+    if name not in _home: raise AttributeError(f"module 'saetm' has no attribute {name!r}")
+    from importlib import import_module
+    return getattr(import_module("saetm." + _home[name]), name)
+
+
+def __dir__(): return sorted([*globals(), *_home])
