@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['RECIPES', 'SETTINGS', 'Recipe', 'find_recipe', 'split_settings', 'default_min_df', 'Interpretation',
            'interpret_features', 'save_arrays', 'load_arrays', 'save_interpretation', 'load_interpretation',
-           'save_topics', 'load_topics', 'topic_frame', 'save_embeddings', 'open_sae', 'NotFittedError', 'Bar', 'SAETM',
-           'Hierarchy', 'write_settings', 'read_settings']
+           'save_topics', 'load_topics', 'topic_frame', 'save_embeddings', 'load_reported_sae', 'open_sae',
+           'NotFittedError', 'Bar', 'SAETM', 'Hierarchy', 'write_settings', 'read_settings']
 
-# %% ../nbs/07_model.ipynb #c86b00c6
+# %% ../nbs/07_model.ipynb #235b8632
 import inspect
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from .emission import EmissionFit, fit_emission, theta_from_acts
 from .merging import (Topics, centre_rows, corpus_word_vectors, describe_topics, feature_vectors, largest_topic, merge_features,
                            merge_levels, sum_shares, top_words, topic_posterior)
 from .sae import SAE, encode_sparse, load_sae, save_sae
-from .training import fit_sae
+from .training import SAEReport, fit_sae
 
 # %% ../nbs/07_model.ipynb #4e0a04ac
 class Recipe(NamedTuple):
@@ -182,7 +182,7 @@ def topic_frame(
     return pd.DataFrame(dict(Topic=np.arange(len(words)), Count=topics.sizes, Name=[f"{t}_" + "_".join(row[:4]) for t, row in enumerate(words)], Representation=[" ".join(row) for row in words],
         Probability=topics.probability, Coverage=topics.coverage, Features=topics.n_features))
 
-# %% ../nbs/07_model.ipynb #7d2c0e8a
+# %% ../nbs/07_model.ipynb #47faafdf
 def save_embeddings(
     folder,            # folder to write to
     emb,               # embeddings (D, d)
@@ -193,6 +193,15 @@ def save_embeddings(
     emb = np.ascontiguousarray(emb)
     with atomic_path(Path(folder) / "00000.npy") as temporary: np.save(temporary, emb)
     write_json(Path(folder) / "manifest.json", dict(rows=len(emb), width=emb.shape[1], dtype=str(emb.dtype), shard_rows=len(emb), encoder=encoder, checksum=checksum, precision=None, complete=True))
+
+
+def load_reported_sae(
+    folder,            # folder of `save_sae`
+) -> SAE:              # the autoencoder, with the report of its training if there is one
+    "Load an SAE and what was measured when it was trained."
+    sae, report = load_sae(folder), read_json(Path(folder) / "settings.json").get("report")
+    if report is not None: sae.report = SAEReport(**report)
+    return sae
 
 
 def open_sae(
@@ -510,7 +519,34 @@ def hierarchy(
         parents[fine][topics[fine].topic_of[live]] = topics[coarse].topic_of[live]
     return Hierarchy(topics, parents)
 
-# %% ../nbs/07_model.ipynb #b7606b43
+# %% ../nbs/07_model.ipynb #e26da932
+@patch
+def report(
+    self:SAETM,
+    path,              # HTML file to write
+    docs=None,         # the documents the model was fitted on; None takes those it kept
+    title: str = "Topics",  # of the page
+    titles=None,       # a title for each document (D,)
+    labels=None,       # known labels: name -> a value for each document
+    facts=None,        # further facts to tell about the run: name -> value
+) -> int:              # bytes written
+    "Write a self-contained report of topics and documents."
+    from saetm import __version__
+    from saetm.figures import layout_2d, topic_dicts, write_report
+    from saetm.merging import ward_tree
+    docs, result = self._documents(docs, "report"), self.result_
+    representative = [[(int(row), docs[row], float(self.directions_[row] @ result.centroids[t])) for row in self.representative_rows(t, 5)] for t in range(len(result.sizes))]
+    topics = topic_dicts(self.components_, self.vocabulary_, result.sizes, representative=representative, coverage=result.coverage, probability=result.probability, n_features=result.n_features)
+    x, y = layout_2d(self.directions_, self.seed).T
+    sae = getattr(self.sae_, "report", None)
+    told = dict(documents=len(docs), words=len(self.vocabulary_), encoder=encoder_name(self.encoder) if self.encoder is not None else "given embeddings", features=int((self.theta_.getnnz(0) > 0).sum()),
+        **({} if sae is None else dict(explained_variance=round(sae.explained_variance, 3), features_a_document=round(sae.l0, 1), dead_features=f"{sae.dead_share:.1%}")),
+        held_out_perplexity=round(self.emission_.perplexity, 1) if np.isfinite(self.emission_.perplexity) else "not measured", topics=len(result.sizes), seed=self.seed, saetm=__version__)
+    documents = dict(x=x, y=y, topic=self.topics_, text=docs, **({} if titles is None else dict(title=titles)))
+    return write_report(path, title=title, topics=topics, documents=documents, facts={**(facts or {}), **told}, labels=labels,
+        hierarchy=ward_tree(result.centroids, np.maximum(result.probability, 1e-9)), similarity=result.centroids @ result.centroids.T)
+
+# %% ../nbs/07_model.ipynb #2733a3be
 @patch
 def save(
     self:SAETM,
@@ -523,7 +559,8 @@ def save(
     (folder / "settings.json").unlink(missing_ok=True)         # until all is written
     save_embeddings(folder / "embeddings", self.embeddings_, encoder_name(self.encoder) if self.encoder is not None else "none", self.checksum_)
     save_bow(folder / "bow", self.bow_)
-    save_sae(folder / "sae", self.sae_)
+    report = getattr(self.sae_, "report", None)
+    save_sae(folder / "sae", self.sae_, {} if report is None else dict(report=report._asdict()))
     save_interpretation(folder / "emission", Interpretation(self.theta_, self.emission_, self.vectors_))
     save_topics(folder / "topics" / str(self.n_topics), self.result_, self.vocabulary_)
     (folder / "documents.json").unlink(missing_ok=True)
@@ -557,7 +594,7 @@ def read_settings(
     if not stored["encoder_can_be_loaded"]: params["encoder"] = None
     return {**params, "recipe": Recipe(**params["recipe"])}
 
-# %% ../nbs/07_model.ipynb #98d0af31
+# %% ../nbs/07_model.ipynb #3e9420d4
 @patch(cls_method=True)
 def load(
     cls:SAETM,
@@ -568,7 +605,7 @@ def load(
     folder, params = Path(path), read_settings(path)
     model = cls(**{**params, "device": device})
     emb, bow = open_embeddings(folder / "embeddings"), load_bow(folder / "bow")
-    model._keep(load_sae(folder / "sae"), bow, emb, load_interpretation(folder / "emission"), read_json(folder / "embeddings" / "manifest.json").get("checksum"))
+    model._keep(load_reported_sae(folder / "sae"), bow, emb, load_interpretation(folder / "emission"), read_json(folder / "embeddings" / "manifest.json").get("checksum"))
     rows = {"embeddings": len(emb), "bow": bow.counts.shape[0], "emission": model.theta_.shape[0]}
     if len(set(rows.values())) > 1: raise ValueError(f"the parts of {folder} are of different corpora: {', '.join(f'{name} has {n} rows' for name, n in rows.items())}; run the steps again")
     if (folder / "documents.json").exists(): model.documents_ = read_json(folder / "documents.json")
