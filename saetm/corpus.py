@@ -64,16 +64,17 @@ def write_json(
     except ValueError as error: raise ValueError(f"{path}: {error}") from error
     with atomic_path(path) as temporary: temporary.write_text(text + "\n", encoding="utf8")
 
-# %% ../nbs/00_corpus.ipynb #4d304661
+# %% ../nbs/00_corpus.ipynb #786ebf45
 def read_json(
-    path,  # file to read
-):         # what it holds
+    path,                                  # file to read
+    remedy="delete it or write it again",  # what to do when it is damaged
+):                                         # what it holds
     "Read a JSON file; an error names the file and the line."
     try: return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} line {error.lineno}: not valid JSON ({error.msg}); the file is damaged or was not written by saetm: write it again") from error
+        raise ValueError(f"{path} line {error.lineno}: not valid JSON ({error.msg}); the file is damaged or was not written by saetm: {remedy}") from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file ({error.reason} at byte {error.start}); the file is damaged: write it again") from error
+        raise ValueError(f"{path}: not a text file ({error.reason} at byte {error.start}); the file is damaged: {remedy}") from error
 
 # %% ../nbs/00_corpus.ipynb #4858b02f
 def check_documents(
@@ -533,14 +534,14 @@ def _load_csr(path, remedy):
     counts.sort_indices()
     return counts
 
-# %% ../nbs/00_corpus.ipynb #351c3087
+# %% ../nbs/00_corpus.ipynb #d090497f
 def load_bow(
     path,         # folder written by `save_bow`
 ) -> BagOfWords:  # the same counts
     "Read a bag of words from its folder, checking that its two files belong together."
     path, remedy = Path(path), "count again with `saetm bow`, or with count_words and save_bow"
     if not (path/"vocabulary.json").exists(): raise FileNotFoundError(f"no file {path/'vocabulary.json'}; {remedy}")
-    facts = read_json(path/"vocabulary.json")
+    facts = read_json(path/"vocabulary.json", remedy)
     missing = {"words", "doc_freq", "n_docs", "n_empty", "checksum", "settings"} - set(facts)
     if missing: raise ValueError(f"{path/'vocabulary.json'}: {', '.join(sorted(missing))} missing; {remedy}")
     counts = _load_csr(path/"counts.npz", remedy)

@@ -437,12 +437,14 @@ def shard_problem(
     if (found, found_dtype) != (shape, dtype): return f"holds {found_dtype} {found} instead of {dtype} {shape}"
     return None if size == expected else f"has {size} bytes instead of {expected}"
 
-# %% ../nbs/01_embedding.ipynb #abd8bd58
+# %% ../nbs/01_embedding.ipynb #80c8659e
 def _start_manifest(folder, wanted):
     "Return the folder's manifest, or a new one; raise if the folder holds something else."
-    path = Path(folder) / "manifest.json"
-    if not path.exists(): return wanted | {"width": None, "precision": None, "complete": False}
-    found, remedy = read_json(path), "name another folder, or remove this one to embed again"
+    path, remedy = Path(folder) / "manifest.json", "name another folder, or remove this one to embed again"
+    if not path.exists():
+        if list(Path(folder).glob("*.npy")): raise ValueError(f"{folder} holds embeddings without a manifest.json, of unknown documents: {remedy}")
+        return wanted | {"width": None, "precision": None, "complete": False}
+    found = read_json(path, remedy)
     same = lambda key: found.get(key) == wanted[key]
     if not same("checksum"):
         raise ValueError(f"{folder} holds embeddings of other documents ({found.get('rows')} documents, checksum {str(found.get('checksum'))[:12]}; "
@@ -570,11 +572,12 @@ def open_embeddings(
     if emb.ndim != 2: raise ValueError(f"embeddings must have two dimensions (documents, width); {path} has shape {emb.shape}")
     return emb
 
-# %% ../nbs/01_embedding.ipynb #bf52de67
+# %% ../nbs/01_embedding.ipynb #f2fd5bdd
 def _open_folder(folder):
     "Open a finished folder of shards, or say how to finish it."
     if not (folder / "manifest.json").exists(): raise FileNotFoundError(f"{folder} has no manifest.json: it was not written by `saetm embed`")
-    manifest, again = read_json(folder / "manifest.json"), "run `saetm embed` again with the same arguments, it makes only what is missing"
+    manifest = read_json(folder / "manifest.json", "remove the folder and run `saetm embed` again")
+    again = "run `saetm embed` again with the same arguments, it makes only what is missing"
     lacking = sorted({"rows", "width", "dtype", "shard_rows", "encoder", "complete"} - set(manifest))
     if lacking: raise ValueError(f"{folder}/manifest.json lacks {', '.join(lacking)}: it was not written by `saetm embed`")
     problems = [(i, shard_problem(folder, manifest, i)) for i in range(_n_shards(manifest))] if manifest["width"] else []

@@ -184,13 +184,13 @@ def topic_posterior(
     posterior.data[(posterior.data < min_share) & (weight < 1)] = 0
     return theta_from_acts(posterior)
 
-# %% ../nbs/06_merging.ipynb #602aa3fd
+# %% ../nbs/06_merging.ipynb #7963e0ab
 def refit_topic_words(
     shares,               # shares (D, T), CSR
     bow,                  # word counts (D, V), CSR
     background,           # background distribution (V,)
     weights,              # weight of each word (V,), in 0..1
-    pi=0.6,               # share of the background, between 0 and 1
+    pi=0.5,               # share of the background, between 0 and 1
     passes=3,             # passes of EM
 ) -> np.ndarray:          # p(word | topic) (T, V), float32, rows sum to 1
     "Learn the words of each topic, given which documents are about it."

@@ -132,7 +132,7 @@ class SAE(nn.Module):
             raise ValueError(f"embeddings have shape {tuple(emb.shape)}, the SAE takes (n, {self.d_embed}): use the encoder it was trained with")
         return emb.to(device=self.W_dec.device, dtype=torch.float32)
 
-# %% ../nbs/03_sae.ipynb #3a62c9cd
+# %% ../nbs/03_sae.ipynb #814506ad
 @torch.no_grad()
 def set_scaling_(
     sae: SAE,  # changed in place: `mean` and `scale`
@@ -140,9 +140,10 @@ def set_scaling_(
 ) -> SAE:  # the same object
     "Set the input scaling so that `sae.normalize(emb)` has mean 0 and mean squared norm 1."
     emb = sae.to_tensor(emb)
-    sae.mean.copy_(emb.mean(0))
-    variance = (emb - sae.mean).square().sum(1).mean()
-    if not variance > 0: raise ValueError(f"the {len(emb)} embeddings are all the same: nothing to learn from them")
+    mean = emb.mean(0)
+    variance = (emb - mean).square().sum(1).mean()
+    if not variance > 1e-10 * emb.square().sum(1).mean(): raise ValueError(f"the {len(emb)} embeddings are all the same: nothing to learn from them")
+    sae.mean.copy_(mean)
     sae.scale.copy_(variance.rsqrt())
     return sae
 

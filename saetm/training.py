@@ -448,12 +448,12 @@ def fingerprint(
     rows = np.linspace(0, emb.shape[0] - 1, 64).astype(int)
     return hashlib.sha256(repr(tuple(emb.shape)).encode() + np.ascontiguousarray(emb[rows], dtype=np.float32).tobytes()).hexdigest()[:16]
 
-# %% ../nbs/04_training.ipynb #00cb9331
+# %% ../nbs/04_training.ipynb #05919cc0
 def fit_sae(
     emb: np.ndarray,  # embeddings (D, d): array or memory-mapped shards
     n_latents: int | None = None,  # F, number of features; None: expansion_factor * d
     expansion_factor: int = 4,  # F / d
-    architecture: str = "batch_topk",  # "batch_topk", "topk", "relu" (or "standard") or "jumprelu"
+    architecture: str = "topk",  # "batch_topk", "topk", "relu" (or "standard") or "jumprelu"
     k: int = 32,  # active features a document, in 1..F
     steps: int | None = None,  # training steps; None: `default_steps(D)`
     batch_size: int = 1024,  # documents a step
