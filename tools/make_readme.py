@@ -36,6 +36,7 @@ def readme():
             for output in cell["outputs"]:
                 output.setdefault("metadata", {})
                 without_html(output.get("data", {}))
+                output["data" if "data" in output else "text"] = joined(output.get("data", output.get("text")))
     body, resources = MarkdownExporter().from_notebook_node(from_dict(plain))
     if resources.get("outputs"):
         raise SystemExit("index.ipynb has pictures among its outputs; README.md can show text and tables alone")
@@ -56,6 +57,13 @@ def title(front):
 
     fields = yaml.safe_load("".join(front).strip().strip("-"))
     return fields["title"], fields["description"]
+
+
+def joined(text):
+    "Join the lines that a notebook file stores one by one."
+    if isinstance(text, dict):
+        return {kind: joined(value) for kind, value in text.items()}
+    return "".join(text) if isinstance(text, list) else text
 
 
 def without_html(data):
