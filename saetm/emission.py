@@ -250,11 +250,12 @@ def _check_fit(theta, bow, weights, method, pi, passes, tau, held_out, lr, batch
     if not theta.count_nonzero(): raise ValueError("no document has an active feature: there is nothing to learn words from")
     if not bow.count_nonzero(): raise ValueError("no document has a word of the vocabulary: there is nothing to learn from")
 
-# %% ../nbs/05_emission.ipynb #1f9f4c0e
+# %% ../nbs/05_emission.ipynb #fb3bf464
 def fit_emission(
     theta,                # proportions (D, F), sparse; rows sum to 1 or are empty
     bow,                  # word counts (D, V), sparse
-    weights=None,         # weight of each word (V,), in 0..1; None for inverse document frequency
+    weights=None,         # weight of each word (V,), in 0..1; None leaves it to idf_weighting
+    idf_weighting=True,   # weight words by inverse document frequency; False counts all words alike
     method="em",          # "em", or "adamw" for the paper's recipe
     pi=0.1,               # share of the background, between 0 and 1; the paper's is 0.3
     passes=None,          # passes (EM; None stops on held-out documents, after 20 at the latest) or epochs (AdamW; None for 50)
@@ -269,7 +270,8 @@ def fit_emission(
     theta, bow = sparse.csr_matrix(theta, dtype=np.float32), sparse.csr_matrix(bow)
     _check_fit(theta, bow, weights, method, pi, passes, tau, held_out, lr, batch_size)
     background = fit_background(bow)
-    weights = idf_weights(bow.getnnz(0), bow.shape[0]) if weights is None else np.asarray(weights, np.float32)
+    if weights is None: weights = idf_weights(bow.getnnz(0), bow.shape[0]) if idf_weighting else np.ones(bow.shape[1])
+    weights = np.asarray(weights, np.float32)
     usable = np.flatnonzero((np.diff(theta.indptr) > 0) & (np.diff(bow.indptr) > 0))
     n_out = int(held_out * len(usable)) if method == "adamw" or passes is None else 0
     out = np.sort(np.random.default_rng(seed).permutation(usable)[:n_out])
