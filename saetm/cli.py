@@ -164,7 +164,7 @@ def step_merge(run, args):
     say(args, f"topics      {model.n_topics} -> {folder}")
     return model
 
-# %% ../nbs/18_cli.ipynb #8487cf25
+# %% ../nbs/18_cli.ipynb #f5efdedc
 def step_report(run, args, docs, titles=None, labels=None, facts=None):
     "Write the report: report.html."
     model = SAETM.load(run)
@@ -180,9 +180,7 @@ def step_report(run, args, docs, titles=None, labels=None, facts=None):
 def print_topics(model, args):
     "Print the table of topics."
     from saetm.figures import format_topics
-    table = topic_frame(model.result_, model.vocabulary_)
-    table["Representation"] = table["Representation"].str.split(" ")
-    say(args, "\n" + format_topics(table) + "\n")
+    say(args, "\n" + format_topics(topic_frame(model.result_, model.vocabulary_)) + "\n")
 
 # %% ../nbs/18_cli.ipynb #ed6697b6
 def _documents(args): return load_documents(args.documents, text=args.text, split=args.split)

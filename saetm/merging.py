@@ -162,7 +162,7 @@ def topic_centroids(
     "Average the directions of each topic's documents."
     return unit_rows(np.asarray(shares.T @ directions))
 
-# %% ../nbs/06_merging.ipynb #1b3c371e
+# %% ../nbs/06_merging.ipynb #433b4b7c
 def topic_posterior(
     shares,               # prior shares (D, T), CSR
     directions,           # centred unit embeddings (D, d)
@@ -172,13 +172,14 @@ def topic_posterior(
 ) -> sparse.csr_matrix:   # posterior shares (D, T); rows sum to 1 or are empty, the same rows as before
     "Weigh each document's topics by how well they explain its embedding."
     if not kappa >= 0: raise ValueError(f"kappa must be 0 or more, got {kappa}")
-    rows, starts = np.repeat(np.arange(shares.shape[0]), np.diff(shares.indptr)), shares.indptr[:-1][np.diff(shares.indptr) > 0]
+    count = np.diff(shares.indptr)
+    rows, full = np.repeat(np.arange(len(count)), count), count > 0
     log_share = np.log(shares.data, dtype=np.float64)
     for part in range(0, shares.shape[0], 4096):                # cosines of a block of documents with all topics
         inside = slice(shares.indptr[part], shares.indptr[min(part + 4096, shares.shape[0])])
         cosine = directions[part:part + 4096] @ centroids.T
         log_share[inside] += kappa * cosine[rows[inside] - part, shares.indices[inside]]
-    largest = np.repeat(np.maximum.reduceat(log_share, starts), np.diff(shares.indptr)[np.diff(shares.indptr) > 0]) if len(starts) else log_share
+    largest = np.repeat(np.maximum.reduceat(log_share, shares.indptr[:-1][full]), count[full]) if full.any() else log_share
     weight = np.exp(log_share - largest)
     posterior = theta_from_acts(sparse.csr_matrix((weight, shares.indices, shares.indptr), shape=shares.shape))
     posterior.data[(posterior.data < min_share) & (weight < 1)] = 0

@@ -10,7 +10,7 @@ __all__ = ['RECIPES', 'SETTINGS', 'DEFAULTS', 'PARTS', 'Recipe', 'find_recipe', 
            'NotFittedError', 'Bar', 'SAETM', 'check_n_topics', 'check_settings', 'Hierarchy', 'write_settings',
            'read_settings']
 
-# %% ../nbs/07_model.ipynb #156c0bff
+# %% ../nbs/07_model.ipynb #c5e20139
 import hashlib
 import inspect
 import numbers
@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from .corpus import BagOfWords, atomic_path, check_documents, count_words, load_bow, read_json, save_bow, write_json
-from .embedding import WordVectors, as_encoder, check_embeddings, documents_checksum, embed, encoder_name, open_embeddings, word_vectors
+from .corpus import atomic_path, check_documents, count_words, load_bow, read_json, save_bow, write_json
+from .embedding import WordVectors, check_embeddings, documents_checksum, embed, encoder_name, open_embeddings, word_vectors
 from .emission import EmissionFit, _check_fit, fit_emission, theta_from_acts
 from .merging import (Topics, centre_rows, corpus_word_vectors, describe_topics, feature_vectors, largest_topic, merge_features,
                            merge_levels, sum_shares, top_words, topic_posterior)
@@ -209,7 +209,7 @@ def load_interpretation(
     fit = EmissionFit(_csr_from(words, "emission"), words["background"], about["pi"], np.nan if about["perplexity"] is None else about["perplexity"], about["n_passes"], about["history"])
     return Interpretation(_csr_from(load_arrays(folder / "theta.npz"), "theta"), fit, WordVectors(vectors["vectors"], vectors["known"]))
 
-# %% ../nbs/07_model.ipynb #90cca5e5
+# %% ../nbs/07_model.ipynb #fe8b6330
 def save_topics(
     folder,            # folder to write to
     topics,            # Topics
@@ -221,7 +221,7 @@ def save_topics(
     with atomic_path(folder / "document_topics.npz") as temporary: sparse.save_npz(temporary, topics.shares)
     with atomic_path(folder / "top_words.txt") as temporary: temporary.write_text("".join(",".join(w for w, _ in row) + "\n" for row in words), encoding="utf8")
     write_json(folder / "features.json", {str(t): np.flatnonzero(topics.topic_of == t).tolist() for t in range(len(topics.sizes))})
-    with atomic_path(folder / "topics.csv") as temporary: topic_frame(topics, vocabulary).to_csv(temporary, index=False)
+    with atomic_path(folder / "topics.csv") as temporary: topic_frame(topics, vocabulary).assign(Representation=lambda table: table.Representation.str.join(" ")).to_csv(temporary, index=False)
 
 
 def load_topics(
@@ -233,7 +233,7 @@ def load_topics(
     except Exception as error: raise ValueError(f"{folder}/document_topics.npz is damaged ({type(error).__name__}): run `saetm merge` again") from error
     return Topics(shares=shares, **arrays)
 
-# %% ../nbs/07_model.ipynb #65296058
+# %% ../nbs/07_model.ipynb #209fb106
 def topic_frame(
     topics,            # Topics
     vocabulary,        # words (V,)
@@ -242,7 +242,7 @@ def topic_frame(
     "Tabulate topics: size, name, words."
     import pandas as pd
     words = [[word for word, _ in row] for row in top_words(topics.components, vocabulary, n_words)]
-    return pd.DataFrame(dict(Topic=np.arange(len(words)), Count=topics.sizes, Name=[f"{t}_" + "_".join(row[:4]) for t, row in enumerate(words)], Representation=[" ".join(row) for row in words],
+    return pd.DataFrame(dict(Topic=np.arange(len(words)), Count=topics.sizes, Name=[f"{t}_" + "_".join(row[:4]) for t, row in enumerate(words)], Representation=words,
         Probability=topics.probability, Coverage=topics.coverage, Features=topics.n_features))
 
 # %% ../nbs/07_model.ipynb #ff38e178
@@ -286,19 +286,19 @@ def check_width(
     "Raise unless an SAE takes the embeddings."
     if emb.shape[1] != sae.d_embed: raise ValueError(f"embeddings have shape {tuple(emb.shape)}, the SAE takes width {sae.d_embed}: use the encoder it was trained with")
 
-# %% ../nbs/07_model.ipynb #c7ca7448
+# %% ../nbs/07_model.ipynb #53fbd912
 class NotFittedError(ValueError, AttributeError):
     "Raised when a model is asked for what only `fit` can tell."
 
 
 class Bar:
     "A progress bar for one step, with rate and time left; silent unless `verbose`."
-    def __init__(self, title, verbose, total=None, unit="step"): self.title, self.verbose, self.total, self.unit, self.bar = title, verbose, total, unit, None
+    def __init__(self, title, verbose, unit="step"): self.title, self.verbose, self.unit, self.bar = title, verbose, unit, None
     def __call__(self, step, values):
         if not self.verbose: return
         if self.bar is None:
             from tqdm import tqdm
-            self.bar = tqdm(desc=f"{self.title:<10}", total=values.get("total", self.total), unit=" " + self.unit, mininterval=.5, dynamic_ncols=True)
+            self.bar = tqdm(desc=f"{self.title:<10}", total=values.get("total"), unit=" " + self.unit, mininterval=.5, dynamic_ncols=True)
         self.bar.update(values.get("done", step) - self.bar.n)
         told = {name: f"{value:.3g}" for name, value in values.items() if name in ("explained_variance", "l0", "dead_share", "held_out") and value == value}
         self.bar.set_postfix(told, refresh=False)
@@ -493,7 +493,7 @@ def fit_transform(
     self.fit(docs, embeddings)
     return self.topics_.tolist(), self.document_topics_.toarray()
 
-# %% ../nbs/07_model.ipynb #c5c6de68
+# %% ../nbs/07_model.ipynb #dfe74a5a
 @patch
 def get_topic_info(
     self:SAETM,
@@ -502,7 +502,6 @@ def get_topic_info(
     "Tabulate the topics, largest first."
     self._fitted("get_topic_info", "result_")
     table = topic_frame(self.result_, self.vocabulary_)
-    table["Representation"] = table["Representation"].str.split(" ")
     if self.documents_ is not None: table["Representative_Docs"] = [self.get_representative_docs(t) for t in table.Topic]
     return table if topic is None else table[table.Topic == self._topic(topic)].reset_index(drop=True)
 
@@ -566,7 +565,7 @@ def _documents(self:SAETM, docs, call):
     if self.checksum_ not in (None, documents_checksum(docs)): raise ValueError("the model was fitted on other documents: give the same ones, in the same order")
     return docs
 
-# %% ../nbs/07_model.ipynb #c7a95677
+# %% ../nbs/07_model.ipynb #25a0d750
 @patch
 def get_document_info(
     self:SAETM,
@@ -576,7 +575,7 @@ def get_document_info(
     import pandas as pd
     docs = self._documents(docs, "get_document_info")
     info = topic_frame(self.result_, self.vocabulary_)
-    name, words = np.append(info.Name.to_numpy(object), ""), np.append(info.Representation.to_numpy(object), "")
+    name, words = np.append(info.Name.to_numpy(object), ""), np.append(info.Representation.str.join(" ").to_numpy(object), "")
     best = np.zeros(len(docs), bool)
     for topic in range(len(self.topic_sizes_)): best[self.representative_rows(topic)] = True
     return pd.DataFrame(dict(Document=docs, Topic=self.topics_, Name=name[self.topics_], Top_n_words=words[self.topics_],
