@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 from check_links import check  # noqa: E402
 from crossref import UnknownLabel, number  # noqa: E402
 from pages import page_name  # noqa: E402
+from reference import brief, entries, reference  # noqa: E402
 from run_notebooks import skips  # noqa: E402
 
 
@@ -42,6 +43,50 @@ def test_cells_left_out(source, expected):
 
 def test_pages_lose_their_number():
     assert [page_name(name) for name in ("00_corpus.ipynb", "index.ipynb", "nbs/12_a_b.ipynb")] == ["corpus", "index", "a_b"]
+
+
+MODULE = '''
+class Pair(NamedTuple):
+    "Two arrays."
+    left: np.ndarray        # the first (D, d)
+    n: int = 1              # how many
+
+class Box(nn.Module):
+    "Holds things."
+    def __init__(self,
+        size,               # width d
+        **rest,             # passed on
+    ): pass
+    def look(self, rows):   # rows to look at (n,)
+        "Look inside."
+    def _hidden(self): "Not shown."
+
+@patch
+def shut(self:Box, hard=False): "Close it."
+
+def fit(
+    x,                      # data (D, d), `float32`
+    weights=None, seed=0,   # seed_of_all
+    *, steps: int = 2 * 3,  # passes
+) -> Pair:                  # both sides (D, k)
+    "Fit."
+    y = x  # no parameter
+    return y
+
+def _private(): "Not shown."
+'''
+
+
+def test_reference_reads_parameters_shapes_and_results():
+    pair, box, look, shut, fit = entries(MODULE)
+    assert pair["rows"] == [("left", None, "the first (D, d)"), ("n", "1", "how many")]
+    assert box["rows"] == [("size", None, "width d"), ("**rest", None, "passed on")]
+    assert (look["name"], shut["name"], shut["rows"]) == ("Box.look", "Box.shut", [("hard", "False", "")])
+    assert [row[2] for row in fit["rows"]] == ["data (D, d), `float32`", "", "seed_of_all", "passes"] and fit["gives"] == "both sides (D, k)"
+    assert brief(fit) == "x (D, d), weights=None, seed=0, steps=2 * 3 → Pair (D, k)"
+    page = reference(MODULE, {"fit"})
+    assert '<a href="#fit">' in page and '<a href="#pair">' not in page and "<code>float32</code>" in page and "seed_of" not in page.replace("&#95;", "-")
+    assert reference("x = 1") == ""
 
 
 def test_link_check(tmp_path):

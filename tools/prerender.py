@@ -16,10 +16,17 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from crossref import UnknownLabel, number  # noqa: E402
 from pages import ROOT, notebooks, page_name, write_sidebar  # noqa: E402
+from reference import reference  # noqa: E402
 from run_notebooks import QUIET  # noqa: E402
 
 DOCS = ROOT / "docs"
 KINDS = "smalldocs" if os.environ.get("SMALLDOCS") else "quarto"
+
+
+def exported(notebook):
+    "Return the name of the module a notebook exports, or None."
+    found = re.search(r"^#\| *default_exp +(\S+)", "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code"), re.MULTILINE)
+    return found and found[1]
 
 
 def split_title(notebook):
@@ -91,6 +98,15 @@ def rewrite(notebook, base):
                 data["text/markdown"] = relative_links(name_headings(unlink_code(without_source_links("".join(data["text/markdown"])))), base)
 
 
+def add_reference(page, module):
+    "Put the reference to a module in front of the page's last section, What to read next."
+    headings = re.findall(r"^### +([\w.]+)", "\n".join("".join(output.get("data", {}).get("text/markdown", "")) for cell in page["cells"] for output in cell.get("outputs", [])), re.MULTILINE)
+    text = reference(module.read_text(encoding="utf-8"), {name.lower() for name in headings})
+    last = [i for i, cell in enumerate(page["cells"]) if cell["cell_type"] == "markdown" and re.search(r"^## What to read next", "".join(cell["source"]), re.MULTILINE)]
+    if text:
+        page["cells"].insert(last[-1] if last else len(page["cells"]), dict(cell_type="markdown", id="reference", metadata={}, source=text))
+
+
 def processors():
     "Return nbdev's processors, with one that documents the exported module in place of the one that runs cells."
     from execnb.shell import CaptureShell
@@ -99,9 +115,9 @@ def processors():
 
     class Documentation(Processor):
         def begin(self):
-            found = re.search(r"^#\| *default_exp +(\S+)", "\n".join(cell.source for cell in self.nb.cells if cell.cell_type == "code"), re.MULTILINE)
+            found = exported(self.nb)
             self.shell = CaptureShell()
-            self.shell.run_cell("from nbdev.showdoc import show_doc\n" + (f"from saetm.{found[1]} import *" if found else ""))
+            self.shell.run_cell("from nbdev.showdoc import show_doc\n" + (f"from saetm.{found} import *" if found else ""))
 
         def __call__(self, cell):
             if cell.cell_type == "code" and re.search(r"^show_doc\(", cell.source or "", re.MULTILINE):
@@ -126,11 +142,14 @@ def process(path):
 
     settings = get_config()
     notebook = read_nb(path)
+    module = exported(notebook)
     split_title(notebook)
     try:
         processors()(notebook)
         page = nb2dict(notebook)
         rewrite(page, settings.doc_host + settings.doc_baseurl)
+        if module:
+            add_reference(page, ROOT / "saetm" / f"{module}.py")
         if KINDS == "smalldocs":
             number(page, path.name)
     except UnknownLabel as error:
