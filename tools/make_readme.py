@@ -47,7 +47,8 @@ def readme():
     base = settings.doc_host + settings.doc_baseurl + "/"
     pages = {page_name(path): path.name for path in notebooks()}
     text = re.sub(re.escape(base) + r"(\w+)\.html(?:#[\w.]+)?", lambda match: f"nbs/{pages[match[1]]}", text)
-    text = re.sub(r"\]\((\w+\.ipynb)", r"](nbs/\1", text)
+    text = re.sub(r"\[([^\]\n]*)\]\(\w+\.html\)", r"\1", text)  # what only the site has
+    text = re.sub(r"\]\((\w+\.ipynb|images/)", r"](nbs/\1", text)
     return re.sub(r"\n{3,}", "\n\n", text)
 
 

@@ -10,10 +10,12 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import demo_report  # noqa: E402
 from crossref import UnknownLabel, number  # noqa: E402
 from pages import ROOT, notebooks, page_name, write_sidebar  # noqa: E402
 from reference import reference  # noqa: E402
@@ -49,7 +51,8 @@ def relative_links(text, base):
     text = re.sub(r"\[(\[`[^`\n]+`\]\([^)\s]*\))\]\([^)\s]*\)", r"\1", text)  # a name in a link of its own was linked again
     text = text.replace(base + "/", "")
     text = re.sub(r"\]\((?:\./)?([\w-]+)\.ipynb(#[^)\s]*)?\)", lambda m: f"]({page_name(m[1])}.ipynb{m[2] or ''})", text)
-    return re.sub(r"\]\((\w+)\.html(#[^)\s]*)?\)", r"](\1.ipynb\2)", text)
+    pages = {page_name(path) for path in notebooks()}
+    return re.sub(r"\]\((\w+)\.html(#[^)\s]*)?\)", lambda m: f"]({m[1]}.ipynb{m[2] or ''})" if m[1] in pages else m[0], text)
 
 
 def without_source_links(text):
@@ -122,6 +125,10 @@ def processors():
         def __call__(self, cell):
             if cell.cell_type == "code" and re.search(r"^show_doc\(", cell.source or "", re.MULTILINE):
                 self.shell.cell(cell)
+                if isinstance(self.shell.exc, NameError):  # an annotation in quotes names what the module imports only where it is used
+                    name = re.search(r"^show_doc\((\w+)", cell.source, re.MULTILINE)[1]
+                    self.shell.run_cell(f"{name}.__annotations__ = {{key: value for key, value in {name}.__annotations__.items() if not isinstance(value, str)}}")
+                    self.shell.cell(cell)
                 if self.shell.exc:
                     raise self.shell.exc
 
@@ -163,8 +170,8 @@ def process(path):
 
 
 def stamp(path):
-    "Return a digest of everything a page depends on: its notebook, the package's names, these scripts, the renderer."
-    parts = [path, ROOT / "settings.ini", ROOT / "saetm" / "_modidx.py", *sorted((ROOT / "tools").glob("*.py")), *sorted((ROOT / "saetm").glob("*.py"))]
+    "Return a digest of everything a page depends on: its notebook or data, the package, these scripts, the renderer."
+    parts = [path, *sorted((ROOT / "saetm" / "templates").glob("*")), ROOT / "settings.ini", ROOT / "saetm" / "_modidx.py", *sorted((ROOT / "tools").glob("*.py")), *sorted((ROOT / "saetm").glob("*.py"))]
     digest = hashlib.sha256(KINDS.encode())
     for part in parts:
         digest.update(part.read_bytes() if part.exists() else b"")
@@ -191,6 +198,10 @@ def main():
         errors = [error for error in pool.map(process, stale, chunksize=1) if error]
     if errors:
         return "\n".join(errors)
+    shutil.copytree(ROOT / "nbs" / "images", DOCS / "images", dirs_exist_ok=True)
+    now["demo_report"] = stamp(demo_report.KEPT)
+    if now["demo_report"] != stamps.get("demo_report") or not (DOCS / "demo_report.html").exists():
+        demo_report.write(DOCS / "demo_report.html")
     record.write_text(json.dumps(now, indent=1), encoding="utf-8")
 
 

@@ -111,7 +111,8 @@ def block(entry, anchors):
     name = code(entry["name"])
     if entry["name"].lower() in anchors:
         name = f'<a href="#{entry["name"].lower()}">{name}</a>'
-    line = f'{name} <span class="takes">{prose(brief(entry))}</span><span class="does">{prose(entry["summary"])}</span>'
+    takes = code(brief(entry)).replace("<code>", '<code class="takes">')
+    line = f'{name} {takes}<span class="does">{prose(entry["summary"])}</span>'
     rows = [row(code(name), code(default or ""), prose(meaning)) for name, default, meaning in entry["rows"]]
     rows += [row("<em>returns</em>", "", prose(entry["gives"]))] if entry["gives"] else []
     if not rows:
