@@ -67,16 +67,37 @@ def unlink_code(text):
     return re.sub(r"^```.*?^```", undo, text, flags=re.MULTILINE | re.DOTALL)
 
 
+def documents(cell):
+    "Return the name that a cell made by nbdev documents, or None."
+    texts = ["".join(output.get("data", {}).get("text/markdown", "")) for output in cell.get("outputs", [])] if cell.get("has_sd") else []
+    found = re.search(r"^### +([\w.]+)", "\n".join(texts), re.MULTILINE)
+    return found and found[1]
+
+
 def show_source_once(cells):
-    "Where a function's source follows its documentation, keep of the latter only the heading."
-    for documentation, source in zip(cells, cells[1:]):
+    "Where the source of a function is shown, keep of its documentation only the heading; of a second one in the same cell only the name."
+    gone = []
+    for i, (documentation, source) in enumerate(zip(cells, cells[1:])):
         if '#| code-summary: "Exported source"' not in "".join(source["source"]):
             continue
         source["source"] = re.sub(r"^#\| code-(fold|summary):.*\n", "", "".join(source["source"]), flags=re.MULTILINE)
-        for output in documentation.get("outputs", []) if documentation.get("has_sd") else []:
+        if not documents(documentation):
+            continue
+        shown, also = re.findall(r"^(?:def|class) (\w+)", source["source"], re.MULTILINE), []
+        for other in cells[i + 2:]:
+            name = documents(other)
+            if not name or name.split(".")[-1] not in shown:
+                break
+            also.append(name)
+            gone.append(id(other))
+        for output in documentation["outputs"]:
             data = output.get("data", {})
             if "text/markdown" in data:
                 data["text/markdown"] = re.search(r"^###.*$", "".join(data["text/markdown"]), re.MULTILINE).group(0)
+                if also:
+                    names = ", ".join(f'<code id="{name.lower()}">{name.replace("_", "&#95;")}</code>' for name in also[::-1])
+                    data["text/markdown"] += f'\n\n<p class="also">with {names}</p>'
+    cells[:] = [cell for cell in cells if id(cell) not in gone]
 
 
 def name_headings(text):
@@ -103,8 +124,8 @@ def rewrite(notebook, base):
 
 def add_reference(page, module):
     "Put the reference to a module in front of the page's last section, What to read next."
-    headings = re.findall(r"^### +([\w.]+)", "\n".join("".join(output.get("data", {}).get("text/markdown", "")) for cell in page["cells"] for output in cell.get("outputs", [])), re.MULTILINE)
-    text = reference(module.read_text(encoding="utf-8"), {name.lower() for name in headings})
+    shown = "\n".join("".join(output.get("data", {}).get("text/markdown", "")) for cell in page["cells"] for output in cell.get("outputs", []))
+    text = reference(module.read_text(encoding="utf-8"), {name.lower() for name in re.findall(r'^### +([\w.]+)|<code id="([\w.]+)"', shown, re.MULTILINE) for name in name})
     last = [i for i, cell in enumerate(page["cells"]) if cell["cell_type"] == "markdown" and re.search(r"^## What to read next", "".join(cell["source"]), re.MULTILINE)]
     if text:
         page["cells"].insert(last[-1] if last else len(page["cells"]), dict(cell_type="markdown", id="reference", metadata={}, source=text))
