@@ -95,7 +95,7 @@ def newest(patterns):
 def site():
     "Build the pages if need be, and serve them."
     made = SITE / "index.html"
-    if not made.exists() or made.stat().st_mtime < newest(["nbs/*.ipynb", "tools/*.py", "tools/site.sh", "*.yml", "styles.css", "settings.ini", "saetm/*.py"]):
+    if not made.exists() or made.stat().st_mtime < newest(["nbs/*.ipynb", "nbs/images/*", "results/*.npz", "saetm/templates/*", "tools/*.py", "tools/site.sh", "*.yml", "styles.css", "settings.ini", "saetm/*.py"]):
         done = subprocess.run(["bash", "tools/site.sh"], cwd=ROOT, env={**os.environ, "BIN": str(Path(sys.executable).parent)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.stdout.startswith("no site:"): pytest.skip(done.stdout.strip())
         assert done.returncode == 0, done.stdout
@@ -143,6 +143,7 @@ def test_the_root_leads_to_the_overview(reader, site):
 @pytest.mark.parametrize("page", PAGES)
 def test_page(reader, page, size, dark):
     assert reader.visit(page, size, dark) == []
+    reader.run("document.querySelectorAll('details').forEach(e => e.open = true)")
     assert reader.run(RAW) == []
     assert reader.run(BROKEN_MATHS) == 0
     assert reader.run(BROKEN_IMAGES) == []
@@ -152,6 +153,17 @@ def test_page(reader, page, size, dark):
     assert reader.run(PALE) == []
     assert reader.run("document.querySelectorAll('main h1').length") == 1
     if page != "index": assert "What to read next" in reader.run("[...document.querySelectorAll('main h2')].map(e => e.textContent.replace('#', '')).join('|')")
+
+
+def test_the_report_of_the_demo_is_a_live_example(reader, site):
+    assert reader.visit("demo_report") == []
+    reader.wait("document.documentElement.dataset.ready === 'yes'")
+    assert reader.run("document.querySelector('#summary').textContent") == "10,033 documents · 50 topics"
+    reader.click("#topics [data-topic='0']")
+    assert reader.run("document.querySelector('#panel h2').textContent.length") > 5
+    for page in ("index", "figures"):
+        reader.visit(page)
+        assert reader.run("document.querySelectorAll('main a[href=\"demo_report.html\"]').length") > 0
 
 
 def test_the_theme_button_turns_the_page_dark_and_the_next_page_remembers(reader):
