@@ -7,8 +7,8 @@ __all__ = ['check_topics', 'Usable', 'usable_words', 'bootstrap_interval', 'Scor
            'paired_difference', 'seed_score', 'npmi_matrix', 'npmi', 'Tokens', 'token_sequences', 'window_counts',
            'c_v', 'window_npmi', 'unique_words', 'wmd', 'word_distances', 'solve_assignments', 'pairwise_wmd',
            'lookup_vectors', 'wmd_diversity', 'table_purity', 'table_nmi', 'table_ari', 'document_topics',
-           'cluster_agreement', 'coverage', 'word_relevance', 'Match', 'topic_overlap', 'match_topics', 'stability',
-           'shuffle_topics', 'class_words', 'label_topics']
+           'cluster_agreement', 'agreement_difference', 'coverage', 'word_relevance', 'Match', 'topic_overlap',
+           'match_topics', 'stability', 'shuffle_topics', 'class_words', 'label_topics']
 
 # %% ../nbs/10_metrics.ipynb #6ef73833
 from functools import lru_cache
@@ -87,7 +87,7 @@ def bootstrap_interval(
     means = np.concatenate([rng.choice(values, (min(rows, n_boot - start), len(values))).mean(1) for start in range(0, n_boot, rows)])
     return tuple(np.quantile(means, [.025, .975]).tolist())
 
-# %% ../nbs/10_metrics.ipynb #467e03bb
+# %% ../nbs/10_metrics.ipynb #1d10b89f
 class Score(NamedTuple):
     "What one metric says, and about how much."
     name: str              # name of the metric
@@ -107,7 +107,7 @@ class Score(NamedTuple):
                     skipped=len(self.skipped), partial=len(self.partial), reasons=" | ".join(reasons))
 
     def __repr__(self):
-        left = f", {len(self.skipped)} skipped" * bool(self.skipped) + f", {len(self.partial)} on fewer words" * bool(self.partial)
+        left = f", {len(self.skipped)} skipped" * bool(self.skipped) + f", {len(self.partial)} with a note" * bool(self.partial)
         return f"Score({self.name} {self.value:.3f} [{self.low:.3f}, {self.high:.3f}] over {self.n_scored} {self.over}{left})"
 
 # %% ../nbs/10_metrics.ipynb #ceeef714
@@ -157,19 +157,27 @@ def score_pairs(
     base = make_score(name, values, skipped, partial, over, 1)
     return base._replace(low=float(np.quantile(means, .025)), high=float(np.quantile(means, .975)))
 
-# %% ../nbs/10_metrics.ipynb #e1d12422
+# %% ../nbs/10_metrics.ipynb #455daf36
 def paired_difference(
     a,                     # Score
-    b,                     # Score of the same items in the same order
+    b,                     # Score of the same items in the same order; or of others, with `match`
+    match=None,            # Match of the items of a with those of b, see `match_topics`; None if they are the same
     n_boot=2000,           # resamples of the bootstrap
     seed=0,                # seed of the bootstrap
 ) -> Score:                # a - b, item by item; an item that either lacks is skipped
     "Compare two scores item by item."
+    if match is not None: a, b = _pick_items(a, match.first), _pick_items(b, match.second)
     if a.over != b.over: raise ValueError(f"paired scores must be over the same items, got {a.over} and {b.over}")
     if a.values.shape != b.values.shape: raise ValueError(f"paired scores must have the same items, got {len(a.values)} and {len(b.values)} {a.over}")
     if not len(a.values): raise ValueError(f"{a.name} is a measure of the whole and has no items to pair; pair it over seeds with seed_score")
     skipped = {i: " / ".join(dict.fromkeys(s.skipped[i] for s in (a, b) if i in s.skipped)) for i in sorted({*a.skipped, *b.skipped})}
     return make_score(f"{a.name} difference", a.values - b.values, skipped, {**a.partial, **b.partial}, a.over, n_boot, seed)
+
+
+def _pick_items(score, items):
+    "Return a score of some of its items, in a new order; its mean and interval stay those of the whole."
+    def moved(reasons): return {i: f"item {item}: {reasons[item]}" for i, item in enumerate(np.asarray(items).tolist()) if item in reasons}
+    return score._replace(values=score.values[items], skipped=moved(score.skipped), partial=moved(score.partial))
 
 
 def seed_score(
@@ -364,36 +372,48 @@ def word_distances(
         if same: out[left:, rows] = square.T
     return out
 
-# %% ../nbs/10_metrics.ipynb #29a3c592
+# %% ../nbs/10_metrics.ipynb #61c8c527
 def solve_assignments(
-    costs,                # (m, k, k), m square problems
-) -> np.ndarray:          # cheapest total of each (m,)
-    "Solve assignment problems one after the other."
-    chosen = [linear_sum_assignment(cost)[1] for cost in costs - costs.mean(1, keepdims=True)]
-    return np.take_along_axis(costs, np.array(chosen)[:, :, None], 2).sum((1, 2))
+    near,                 # distances (U, k) of all words to the k words of one topic
+    rows,                 # (m, k) words of m other topics
+    block=64,             # problems at a time
+) -> np.ndarray:          # cheapest total distance to each of the m topics (m,)
+    "Solve the assignment problems of one topic with others."
+    totals = np.empty(len(rows))
+    for start in range(0, len(rows), block):
+        part = rows[start:start + block]
+        costs = near[part]                                      # (block, k, k)
+        costs -= costs.mean(1, keepdims=True)
+        columns = np.concatenate([linear_sum_assignment(cost)[1] for cost in costs]).reshape(part.shape)
+        totals[start:start + block] = near[part, columns].sum(1)
+    return totals
 
-# %% ../nbs/10_metrics.ipynb #978fdd4c
+# %% ../nbs/10_metrics.ipynb #9eb33d48
 def _augment(costs, totals):
     "Solve assignment problems (m, k, k) into totals (m,) by bids and shortest chains; plain Python that numba compiles."
     n, far = costs.shape[1], 1e300
     price, length, closed, reach = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     came, row_of, column_of, left_over = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
     for p in range(len(costs)):
-        cost, n_left = costs[p], 0
-        for j in range(n): price[j] = 0.0; row_of[j] = -1
+        cost = costs[p]
+        for j in range(n): price[j] = 0.0; row_of[j] = -1; left_over[j] = j
         for i in range(n):
             for j in range(n): price[j] += cost[i, j] / n
-        for i in range(n if n > 1 else 0):                      # bids
-            for j in range(n): reach[j] = cost[i, j] - price[j]
-            low, column = reach[0], 0
-            for j in range(1, n): low = reach[j] if reach[j] < low else low
-            while reach[column] != low: column += 1
-            reach[column] = far
-            second = reach[0]
-            for j in range(1, n): second = reach[j] if reach[j] < second else second
-            price[column] -= second - low
-            if row_of[column] >= 0: left_over[n_left] = row_of[column]; n_left += 1
-            row_of[column], column_of[i] = i, column
+        n_left = n
+        for sweep in range(3 if n > 1 else 0):                  # bids
+            waiting, n_left = n_left, 0
+            for f in range(waiting):
+                i = left_over[f]
+                for j in range(n): reach[j] = cost[i, j] - price[j]
+                low, column = reach[0], 0
+                for j in range(1, n): low = reach[j] if reach[j] < low else low
+                while reach[column] != low: column += 1
+                reach[column] = far
+                second = reach[0]
+                for j in range(1, n): second = reach[j] if reach[j] < second else second
+                price[column] -= second - low
+                if row_of[column] >= 0: left_over[n_left] = row_of[column]; n_left += 1
+                row_of[column], column_of[i] = i, column
         for f in range(n_left):
             start = left_over[f]
             for j in range(n): length[j] = far; closed[j] = 0.0
@@ -414,7 +434,6 @@ def _augment(costs, totals):
             while i != start:                                   # walk back and change partners
                 i = came[column]
                 row_of[column], column_of[i], column = i, column, column_of[i]
-        if n == 1: column_of[0] = 0
         totals[p] = 0.0
         for i in range(n): totals[p] += cost[i, column_of[i]]
     return totals
@@ -423,7 +442,7 @@ def _augment(costs, totals):
 @lru_cache(maxsize=None)
 def _compiled(): return need("numba", "fast").njit(_augment, cache=True, fastmath={"nnan", "nsz"})
 
-# %% ../nbs/10_metrics.ipynb #3bbc36a9
+# %% ../nbs/10_metrics.ipynb #6a4035d3
 def pairwise_wmd(
     topics,               # for each topic the rows of its words in `vectors`, distinct, at least one
     vectors,              # word vectors (V, w)
@@ -436,6 +455,7 @@ def pairwise_wmd(
     used, flat = np.unique(np.concatenate(topics), return_inverse=True)
     sizes, points = np.array([len(topic) for topic in topics]), np.asarray(vectors[used], np.float64)
     topics, out = np.split(flat, np.cumsum(sizes)[:-1]), np.zeros((len(topics), len(topics)))
+    table = np.array([np.resize(topic, sizes.max()) for topic in topics])       # (T, most words)
     group = len(topics) if len(used)**2 <= max_entries else max(1, max_entries // (len(used) * sizes.max()))
     for start in range(0, len(topics), group):
         members = np.unique(np.concatenate(topics[start:start + group]))
@@ -443,16 +463,16 @@ def pairwise_wmd(
         for a in range(start, min(start + group, len(topics))):
             near, later = np.ascontiguousarray(distances[np.searchsorted(members, topics[a])].T), np.arange(a + 1, len(topics))       # near: (used words, n)
             equal, other = later[sizes[later] == sizes[a]], later[sizes[later] != sizes[a]]
-            if len(equal): out[a, equal] = solve(near[np.array([topics[b] for b in equal])]) / sizes[a]
+            if len(equal): out[a, equal] = solve(near, table[equal, :sizes[a]]) / sizes[a]
             for b in other: out[a, b] = emd2([], [], near[topics[b]])
     return out + out.T
 
 
 def _pick_solver(numba, n_topics):
-    "Return a function from costs (m, k, k) to totals (m,)."
+    "Return a function like `solve_assignments`."
     from importlib.util import find_spec
     if numba is None: numba = n_topics >= 200 and find_spec("numba") is not None
-    return (lambda costs: _compiled()(costs, np.empty(len(costs)))) if numba else solve_assignments
+    return (lambda near, rows: _compiled()(near[rows], np.empty(len(rows)))) if numba else solve_assignments
 
 # %% ../nbs/10_metrics.ipynb #8c0bbd1d
 def lookup_vectors(
@@ -468,7 +488,7 @@ def lookup_vectors(
     if len(vocabulary) != len(matrix): raise ValueError(f"there must be a vector for each word, got {len(vocabulary)} words and vectors of shape {np.shape(matrix)}")
     return word_vectors(words, {word: matrix[i] for i, word in enumerate(vocabulary) if known is None or known[i]})
 
-# %% ../nbs/10_metrics.ipynb #4807fe94
+# %% ../nbs/10_metrics.ipynb #8887a5f4
 def wmd_diversity(
     topics,                  # words of each topic, see `check_topics`
     vectors="wordllama",     # where word vectors come from, see `lookup_vectors`
@@ -481,6 +501,7 @@ def wmd_diversity(
 ) -> Score:                  # mean distance over pairs, in the unit of the vectors; values: each topic's mean distance to the others
     "Score how far apart topics are."
     topics = check_topics(topics)
+    if n < 1: raise ValueError(f"n must be 1 or more, got {n}")
     words = sorted({word for topic in topics for word in topic[:n]})
     found = lookup_vectors(words, vectors)
     row = {word: i for i, word in enumerate(words) if found.known[i]}
@@ -490,7 +511,7 @@ def wmd_diversity(
     if live: matrix[np.ix_(live, live)] = pairwise_wmd([np.array([row[word] for word in usable.words[t]]) for t in live], found.vectors, numba)
     return score_pairs(name, matrix, usable.skipped, usable.partial, n_boot=n_boot, seed=seed)
 
-# %% ../nbs/10_metrics.ipynb #2513f3ad
+# %% ../nbs/10_metrics.ipynb #674695a1
 def table_purity(
     table,               # documents of each topic and label (T, L)
 ) -> float:              # in 0..1
@@ -515,10 +536,11 @@ def table_ari(
     "Compute the adjusted Rand index."
     def pairs(n): return (n * (n - 1) / 2).sum()
     both, topics, labels = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))
+    if topics == labels == both: return 1.0
     chance = topics * labels / pairs(table.sum())
-    return 1.0 if topics == labels == both else float((both - chance) / ((topics + labels) / 2 - chance))
+    return float((both - chance) / ((topics + labels) / 2 - chance))
 
-# %% ../nbs/10_metrics.ipynb #bfe337cb
+# %% ../nbs/10_metrics.ipynb #18994079
 def document_topics(
     topics,              # topic of each document (D,), -1 for none; or shares (D, T), whose largest counts
 ) -> np.ndarray:         # topic of each document (D,), -1 for none
@@ -543,15 +565,18 @@ def cluster_agreement(
     _, topic = np.unique(topics, return_inverse=True)
     shape = topic.max() + 1, codes.max() + 1
     table = np.bincount(topic * shape[1] + codes, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
-    draws = np.random.default_rng(seed).multinomial(len(codes), (table / len(codes)).ravel(), n_boot).reshape(n_boot, *shape).astype(np.float64)
+    rng, measures = np.random.default_rng(seed), dict(nmi=table_nmi, ari=table_ari, purity=table_purity)
+    draws = (rng.multinomial(len(codes), table.ravel() / len(codes)).reshape(shape).astype(np.float64) for _ in range(n_boot))
+    again = np.array([[measure(draw) for measure in measures.values()] for draw in draws])
     missing = int((topics == -1).sum())
     partial = {"documents": f"{missing} of {len(codes)} have no topic and count as one topic of their own"} if missing else {}
-    scores = {}
-    for name, measure in dict(nmi=table_nmi, ari=table_ari, purity=table_purity).items():
-        value, again = float(measure(table)), np.array([measure(draw) for draw in draws])
-        low, high = np.quantile(again - again.mean() + value, [.025, .975]).tolist()
-        scores[name] = Score(name, value, low, high, np.empty(0), "documents", len(codes), {}, partial)
-    return scores
+    return {name: _centred_score(name, float(measure(table)), drawn, len(codes), partial) for (name, measure), drawn in zip(measures.items(), again.T)}
+
+
+def _centred_score(name, value, drawn, n_docs, partial):
+    "Return a measure of all documents with its interval, the resamples moved so that their mean is the value."
+    low, high = np.quantile(drawn - drawn.mean() + value, [.025, .975]).tolist()
+    return Score(name, value, low, high, np.empty(0), "documents", n_docs, {}, partial)
 
 
 def _check_labels(topics, labels):
@@ -564,6 +589,25 @@ def _check_labels(topics, labels):
     if len(bad): raise ValueError(f"labels must not be missing: {len(bad)} are, first in rows {bad[:5].tolist()}; leave these documents out")
     codes, names = pd.factorize(labels.astype(str), sort=True)
     return topics, codes, list(names)
+
+# %% ../nbs/10_metrics.ipynb #3ca7299b
+def agreement_difference(
+    topics_a,            # topic of each document (D,), or shares (D, T), of one model
+    topics_b,            # the same of the other; the numbers of topics may differ
+    labels,              # label of each document (D,)
+    n_boot=1000,         # resamples of the bootstrap over documents
+    seed=0,              # seed of the bootstrap
+) -> dict:               # Scores "nmi", "ari", "purity": a - b
+    "Compare how well two models agree with labels, on the same documents."
+    first, codes, _ = _check_labels(document_topics(topics_a), labels)
+    second, _, _ = _check_labels(document_topics(topics_b), labels)
+    cells, count = np.unique(np.stack([np.unique(first, return_inverse=True)[1], np.unique(second, return_inverse=True)[1], codes]), axis=1, return_counts=True)
+    def scores(weights):
+        tables = [np.bincount(cells[i] * (codes.max() + 1) + cells[2], weights, (cells[i].max() + 1) * (codes.max() + 1)).reshape(-1, codes.max() + 1) for i in (0, 1)]
+        return np.array([measure(tables[0]) - measure(tables[1]) for measure in (table_nmi, table_ari, table_purity)])
+    rng = np.random.default_rng(seed)
+    again = np.array([scores(rng.multinomial(len(codes), count / len(codes))) for _ in range(n_boot)])
+    return {name: _centred_score(f"{name} difference", float(value), drawn, len(codes), {}) for name, value, drawn in zip(["nmi", "ari", "purity"], scores(count), again.T)}
 
 # %% ../nbs/10_metrics.ipynb #afec4b45
 def coverage(
