@@ -36,4 +36,4 @@ for corpus in ("openmoji", "commons", "tweets", "wikipedia"):
         table = check_ctm(x, encode, atoms, seed=seed).round(4).rename_axis("statistic").reset_index()
         tables.append(table.assign(corpus=corpus, seed=seed, n_train=len(train), n_latents=sae.n_latents, explained_variance=round(measure_sae(sae, test).explained_variance, 4)))
         print(corpus, seed, tables[-1].set_index("statistic")[["data", "model"]].round(2).to_string(), flush=True)
-with atomic_path("results/ctm_check.csv") as path: pd.concat(tables).to_csv(path, index=False, lineterminator="\n")
+        with atomic_path("results/ctm_check.csv") as path: pd.concat(tables).to_csv(path, index=False, lineterminator="\n")
