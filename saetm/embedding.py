@@ -131,19 +131,15 @@ def pack_batches(
         if full: batches.append(order[start:end]); start = end
     return batches
 
-# %% ../nbs/01_embedding.ipynb #cd230fb5
+# %% ../nbs/01_embedding.ipynb #3ced3ba7
 @lru_cache(maxsize=None)
 def pick_precision(
     device="cpu",  # "cpu", "cuda", "cuda:1", "mps"
-) -> str:          # "bfloat16" where it is clearly faster, else "float32"
-    "Choose the type of the products by timing one."
-    if not device.startswith("cpu"): return "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
-    def seconds(dtype):
-        x, w, best = torch.full((256, 384), .5, dtype=dtype), torch.full((1536, 384), .5, dtype=dtype), np.inf
-        for _ in range(5):
-            start = time.perf_counter(); F.linear(x, w); best = min(best, time.perf_counter() - start)
-        return best
-    return "bfloat16" if seconds(torch.bfloat16) * 1.5 < seconds(torch.float32) else "float32"
+) -> str:          # "bfloat16" where the processor has instructions for it, else "float32"
+    "Choose the type of the products by what the processor can do."
+    if device.startswith("cuda"): return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    native = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return "bfloat16" if device.startswith("cpu") and any(getattr(torch.cpu, name, bool)() for name in native) else "float32"
 
 # %% ../nbs/01_embedding.ipynb #6374fd5b
 _precisions = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -157,7 +153,7 @@ def _check_precision(precision):
     "Raise unless the precision is one of the three."
     if precision not in ("auto", *_precisions): raise ValueError(f"precision must be auto, float32 or bfloat16, got {precision!r}")
 
-# %% ../nbs/01_embedding.ipynb #3bb3b333
+# %% ../nbs/01_embedding.ipynb #4b659deb
 class BertEncoder:
     "A BERT sentence encoder with mean pooling, read from a folder."
     def __init__(
@@ -165,7 +161,7 @@ class BertEncoder:
         folder,             # with model.safetensors, config.json and tokenizer.json
         name,               # name kept with the embeddings
         device=None,        # "cpu", "cuda", "mps"; None takes the best there is
-        precision="auto",   # "float32", "bfloat16", or "auto": timed once
+        precision="auto",   # "float32", "bfloat16", or "auto": where the processor is fast at it
         max_length=256,     # tokens; the rest of a longer text is not read
     ):
         _check_precision(precision)

@@ -448,7 +448,7 @@ def fingerprint(
     rows = np.linspace(0, emb.shape[0] - 1, 64).astype(int)
     return hashlib.sha256(repr(tuple(emb.shape)).encode() + np.ascontiguousarray(emb[rows], dtype=np.float32).tobytes()).hexdigest()[:16]
 
-# %% ../nbs/04_training.ipynb #05919cc0
+# %% ../nbs/04_training.ipynb #ba7a6eff
 def fit_sae(
     emb: np.ndarray,  # embeddings (D, d): array or memory-mapped shards
     n_latents: int | None = None,  # F, number of features; None: expansion_factor * d
@@ -463,7 +463,7 @@ def fit_sae(
     aux_coefficient: float = 1 / 32,  # weight of the revival of dead features
     seed: int = 0,  # seed of the first atoms and of the order of the batches
     device: str = "cpu",  # "cpu", "cuda" or "mps"
-    precision: str = "auto",  # of the encoder's product on the CPU: "float32", "bfloat16", or whichever is clearly faster
+    precision: str = "auto",  # of the encoder's product on the CPU: "float32", "bfloat16", or "auto": where the processor has instructions for it
     checkpoint: str | Path | None = None,  # folder to save the run in and to go on from; None: nowhere
     checkpoint_every: int = 200,  # steps between saves
     on_step=None,  # `on_step(steps done, values)`: loss, explained_variance, l0, dead_share
