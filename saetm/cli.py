@@ -6,24 +6,26 @@
 __all__ = ['is_fresh', 'run_model', 'say', 'step_bow', 'step_embed', 'run_embeddings', 'embeddings_digest', 'step_train',
            'interpreted', 'step_interpret', 'open_run', 'step_merge', 'step_report', 'print_topics', 'load_column',
            'cmd_bow', 'cmd_embed', 'cmd_train', 'cmd_interpret', 'cmd_merge', 'cmd_report', 'cmd_demo', 'run_facts',
-           'cmd_info', 'make_parser', 'main']
+           'cmd_info', 'evaluated_documents', 'run_topics', 'foreign_topics', 'cmd_evaluate', 'make_parser', 'main']
 
-# %% ../nbs/18_cli.ipynb #d84e19da
+# %% ../nbs/18_cli.ipynb #c7b9c3e0
 import argparse
 import hashlib
 import inspect
+import os
 import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 from fastcore.docments import docments
+from scipy import sparse
 
 from .corpus import count_words, load_bow, load_documents, read_json, save_bow, write_json
-from .data import load_corpus
+from .data import corpus_names, load_corpus
 from .embedding import check_embeddings, documents_checksum, embed_to_shards, open_embeddings
 from .emission import fit_emission
-from .merging import describe_topics, feature_vectors
+from .merging import corpus_word_vectors, describe_topics, feature_vectors
 from .model import (SAETM, SETTINGS, Bar, check_n_topics, check_settings, check_stamp, check_width, default_min_df, file_digest, file_digests, find_recipe,
                          interpret_features, load_arrays, load_interpretation, load_reported_sae, open_sae, read_settings, save_arrays, save_embeddings,
                          save_interpretation, save_topics, split_settings, stamp_run, topic_frame, write_settings, write_stamp)
@@ -253,6 +255,70 @@ def cmd_info(args):
     "Tell what a run holds."
     for name, value in run_facts(args.run).items(): print(f"{name.replace('_', ' '):22} {value}")
 
+# %% ../nbs/18_cli.ipynb #7042b978
+def evaluated_documents(args):
+    "Return the documents and labels that an evaluation was given, or None for each."
+    if not args.documents:
+        if args.label: raise ValueError("--label names a column of the documents: name these with --documents")
+        return None, None
+    if args.documents not in corpus_names(): return _documents(args), _column(args, "label")
+    table = load_corpus(args.documents)
+    missing = [column for column in (args.text, args.label) if column and column not in table]
+    if missing: raise ValueError(f"the corpus {args.documents} has no column {missing[0]!r}; it has {', '.join(table)}")
+    return table[args.text].tolist(), table[args.label].astype(str).tolist() if args.label else None
+
+# %% ../nbs/18_cli.ipynb #cbd0c2e8
+def run_topics(
+    run,               # folder of a run
+    n_topics,          # number of topics, or None for all there are
+    docs,              # its documents, or None
+):                     # of each number of topics: name, topics, and arguments of `evaluate`
+    "Gather what a run knows about its topics."
+    from saetm.evaluation import read_topic_words
+    counted, bow = check_stamp(run, "bow"), load_bow(run / "bow")
+    if docs is not None and counted.get("documents") != documents_checksum(docs): raise ValueError(f"--documents are not those of {run}: it was made from others")
+    vectors = {"merging": (bow.vocabulary, corpus_word_vectors(bow.counts, np.asarray(run_embeddings(run)))), "wordllama": "wordllama"}
+    found = {int(name): topics[0] if len(topics) == 1 else topics for name, topics in ((path.parent.name, read_topic_words(path)[path.parent.name]) for path in (run / "topics").glob("*/top_words.txt"))}
+    if n_topics is not None and n_topics not in found: raise ValueError(f"{run} has no {n_topics} topics: run `saetm merge --run {run} --n-topics {n_topics}`; it has {', '.join(map(str, sorted(found))) or 'none'}")
+    for T in sorted(found) if n_topics is None else [n_topics]:
+        yield f"T = {T}", found[T], dict(bow=bow, shares=sparse.load_npz(run / "topics" / str(T) / "document_topics.npz"), vectors=vectors)
+
+# %% ../nbs/18_cli.ipynb #d24501ad
+def foreign_topics(args, docs):
+    "Gather what is known about topics from elsewhere."
+    from saetm.evaluation import read_topic_words
+    sets = read_topic_words(args.path)
+    words = sorted({word for topics in sets.values() for topic in topics for word in topic})
+    bow = count_words(docs, vocabulary=words) if docs is not None else None
+    shares = None if not args.shares else sparse.load_npz(args.shares) if str(args.shares).endswith(".npz") else np.load(args.shares, allow_pickle=False)
+    if shares is not None and len(sets) > 1: raise ValueError(f"--shares belong to one set of topics, {args.path} has {len(sets)}")
+    for name, topics in sets.items(): yield name, topics, dict(bow=bow, shares=shares)
+
+# %% ../nbs/18_cli.ipynb #9c972982
+def cmd_evaluate(args):
+    "Score topics -> evaluation/; stopped, it asks no question twice."
+    from saetm.evaluation import count_evaluation, evaluate, format_evaluation, make_judge, write_evaluation
+    from saetm.metrics import token_sequences
+    docs, labels = evaluated_documents(args)
+    is_run = (args.path / "bow" / "counts.npz").exists()
+    if is_run and args.shares: raise ValueError("--shares are for topics from elsewhere; a run has its own")
+    out = args.out or (args.path if args.path.is_dir() else args.path.parent) / "evaluation"
+    encoder = read_settings(args.path)["encoder"] if is_run else None
+    judge = make_judge(args.judge, args.model, os.environ.get(args.key_env) if args.key_env else None, out, args.workers, encoder)
+    sets = list(run_topics(args.path, args.n_topics, docs) if is_run else foreign_topics(args, docs))
+    asked = dict(protocol=args.protocol, trials=args.trials, anchors=not args.no_anchors, calibrate=not args.no_calibration, seed=args.seed)
+    if args.dry_run:
+        for name, topics, known in sets: print(f"{name}: {count_evaluation(topics, judge, known['bow'], labels, **asked) if judge else 'no judge, no calls'}")
+        return
+    tokens, done = token_sequences(docs, vocabulary=sets[0][2]["bow"].vocabulary) if docs is not None else None, {}
+    for name, topics, known in sets:
+        say(args, f"evaluating  {name}: {len(topics)} topics, judge {args.judge}")
+        done[name] = evaluate(topics, labels=labels, tokens=tokens, judge=judge, **known, **asked)
+        say(args, "\n" + format_evaluation(name, done[name]))
+    sizes = {name: np.bincount(known["shares"].argmax(1).A1 if sparse.issparse(known["shares"]) else known["shares"], minlength=len(topics)) for name, topics, known in sets if is_run}
+    write_evaluation(out, done, sizes, {name: known["bow"] for name, _, known in sets if known["bow"] is not None})
+    say(args, f"evaluation  -> {out}")
+
 # %% ../nbs/18_cli.ipynb #a2081986
 def _value(text):
     "Read an option: a number, true, false, none, or a text."
@@ -272,7 +338,7 @@ def _add_settings(parser, function, names):
         default, text = told[name].default, (told[name].docment or "").replace("%", "%%").replace("\n", " ")
         parser.add_argument(*flags, dest=name, type=_value, default=None, metavar=name.split("_")[-1].upper(), help=f"{text} (default: {default})")
 
-# %% ../nbs/18_cli.ipynb #be5a2a71
+# %% ../nbs/18_cli.ipynb #101996f6
 _shared_options = {
     "encoder": "name of the encoder (default: all-MiniLM-L6-v2)",
     "recipe": "saetm or paper (default: saetm)",
@@ -286,11 +352,35 @@ _commands = {   # command: (function, reads documents, settings of which functio
     "interpret": (cmd_interpret, False, [fit_emission, feature_vectors], ["recipe", "seed"]),
     "merge": (cmd_merge, False, [describe_topics], ["seed"]),
     "report": (cmd_report, True, [], []),
+    "evaluate": (cmd_evaluate, False, [], []),
     "info": (cmd_info, False, [], []),
     "demo": (cmd_demo, False, [count_words, fit_sae, feature_vectors, describe_topics], ["encoder", "recipe", "seed", "device"]),
 }
 
-# %% ../nbs/18_cli.ipynb #8774284a
+# %% ../nbs/18_cli.ipynb #532ce932
+def _add_evaluation(sub):
+    "Add the options of an evaluation."
+    from saetm.judges import PROTOCOLS
+    sub.add_argument("path", type=Path, help="folder of a run; top_words.txt, a table of topics, or a folder with top_words.txt files below it")
+    sub.add_argument("--n-topics", type=int, help="of a run: only this number of topics")
+    sub.add_argument("--judge", default="likelihood", help="likelihood, encoder:NAME, transformers:MODEL, the http address of a server, or none (default: likelihood)")
+    sub.add_argument("--model", help="the server's name of the model")
+    sub.add_argument("--key-env", metavar="NAME", help="environment variable with the server's key")
+    sub.add_argument("--documents", help="documents for C_V and labels: a file, hub:user/name, or a corpus of the package")
+    sub.add_argument("--text", default="text", help="column of the documents (default: text)")
+    sub.add_argument("--split", default="train", help="split of a data set from the hub (default: train)")
+    sub.add_argument("--label", help="column with a known label for each document")
+    sub.add_argument("--shares", help="of topics from elsewhere: .npy with the topic of each document (D,) or shares (D, T), or .npz with sparse shares")
+    sub.add_argument("--protocol", choices=list(PROTOCOLS), default="strict", help="how a judge is asked (default: strict)")
+    sub.add_argument("--trials", type=int, default=3, help="questions of each kind about a topic (default: 3)")
+    sub.add_argument("--seed", type=int, default=0, help="seed of questions and intervals (default: 0)")
+    sub.add_argument("--workers", type=int, default=8, help="requests under way at a time (default: 8)")
+    sub.add_argument("--no-anchors", action="store_true", help="do not score shuffled, doubled and label-made topics")
+    sub.add_argument("--no-calibration", action="store_true", help="do not try the judge on lists of known quality")
+    sub.add_argument("--dry-run", action="store_true", help="count the calls, and make none")
+    sub.add_argument("--out", type=Path, help="folder for the results (default: evaluation/ beside the topics)")
+
+# %% ../nbs/18_cli.ipynb #c64a0b40
 def make_parser() -> argparse.ArgumentParser:   # the parser of the command line
     "Build the parser from the functions' own signatures."
     parser = argparse.ArgumentParser(prog="saetm", description="Topic models from sparse autoencoders.")
@@ -304,6 +394,7 @@ def make_parser() -> argparse.ArgumentParser:   # the parser of the command line
             sub.add_argument("--text", default="text", help="column of the documents (default: text)")
             sub.add_argument("--split", default="train", help="split of a data set from the hub (default: train)")
         if name == "info": sub.add_argument("run", type=Path, help="folder of the run")
+        elif name == "evaluate": _add_evaluation(sub)
         else: sub.add_argument("--run", type=Path, required=name != "demo", default=Path("runs/demo") if name == "demo" else None, help="folder of the run" + (" (default: runs/demo)" if name == "demo" else ""))
         for option in shared: sub.add_argument(f"--{option}", type=_value if option == "seed" else str, default=None, help=_shared_options[option])
         for settings_of in functions: _add_settings(sub, settings_of, SETTINGS[settings_of])

@@ -5,66 +5,20 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from servers import completion, serve  # noqa: F401
+
 from saetm.endpoint import AnswerCache, EndpointJudge, Refusal, TransformersJudge, find_language_model
 from saetm.judges import SCORE_SCHEMA, carry_out, count_calls, detect_intruders, plan_ratings, rate_coherence, summarize_judgement
 
 TOPICS = [[f"{letter}{i}" for i in range(8)] for letter in "abcdefghij"]
 GOOD = '{"rationale": "fine", "score": 70}'
-
-
-def completion(content, **message):
-    "Return what a server says when all is well."
-    return {"choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content, **message}}]}
-
-
-@pytest.fixture
-def serve():
-    "Start servers that answer by a function: request number, body -> (status, body as dict or bytes); each counts its prompts."
-    servers = []
-
-    def start(script):
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                with server.lock:
-                    server.asked.append((request["messages"][0]["content"], request["seed"]))
-                    server.requests.append(request)
-                    number = len(server.asked)
-                answer = script(number, request)
-                if answer is None:
-                    return self.connection.close()
-                data = answer[1] if isinstance(answer[1], bytes) else json.dumps(answer[1]).encode()
-                try:
-                    self.send_response(answer[0])
-                    self.send_header("Content-Length", str(len(data)))
-                    self.end_headers()
-                    self.wfile.write(data)
-                except OSError:
-                    pass  # the judge went away
-
-            def log_message(self, *args):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.asked, server.requests, server.lock = [], [], threading.Lock()
-        server.address = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return server
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 def test_what_is_sent(serve):

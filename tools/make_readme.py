@@ -32,6 +32,8 @@ def readme():
     for cell in plain["cells"]:
         cell["source"] = "".join(cell["source"])
         if cell["cell_type"] == "code":
+            if re.search(r"^#\| *echo: *false", cell["source"], flags=re.MULTILINE):
+                cell["metadata"]["transient"] = {"remove_source": True}
             cell["source"] = re.sub(r"^#\|.*\n", "", cell["source"], flags=re.MULTILINE)
             for output in cell["outputs"]:
                 output.setdefault("metadata", {})
