@@ -17,9 +17,9 @@ from .judges import count_calls, detect_intruders, plan_choices, plan_ratings, r
 from .metrics import (c_v, check_topics, cluster_agreement, coverage, label_topics, make_score, npmi, score_table, shuffle_topics, unique_words, wmd_diversity, word_relevance)
 
 # %% auto #0
-__all__ = ['COHERENCE', 'read_topic_words', 'anchor_topics', 'Evaluation', 'score_words', 'score_documents', 'find_doubts',
-           'evaluate', 'count_evaluation', 'word_interval', 'plot_evaluation', 'evaluate_model', 'write_evaluation',
-           'format_evaluation', 'make_judge']
+__all__ = ['COHERENCE', 'AGREEMENT', 'read_topic_words', 'anchor_topics', 'Evaluation', 'score_words', 'score_documents',
+           'score_labels', 'find_doubts', 'evaluate', 'count_evaluation', 'word_interval', 'plot_evaluation',
+           'evaluate_model', 'write_evaluation', 'format_evaluation', 'make_judge']
 
 # %% ../nbs/11b_evaluation.ipynb #f56dc160
 def read_topic_words(
@@ -128,8 +128,18 @@ def score_documents(
     if np.ndim(shares) == 2: scores += list(coverage(shares, seed=seed).values())
     return scores
 
-# %% ../nbs/11b_evaluation.ipynb #4abebd55
-COHERENCE = ("c_r", "c_i", "npmi", "c_v")
+# %% ../nbs/11b_evaluation.ipynb #36ff96b0
+def score_labels(
+    bow,  # BagOfWords of the documents
+    labels,  # label of each document (D,)
+    seed: int = 0,  # seed of the intervals
+) -> list:  # `Score`s of the documents
+    "Score a model whose topics are the labels themselves: the most that agreement can be."
+    made, names, codes = label_topics(bow, labels)
+    return score_documents(made, codes, bow, labels, seed)
+
+# %% ../nbs/11b_evaluation.ipynb #bb17fd88
+COHERENCE, AGREEMENT = ("c_r", "c_i", "npmi", "c_v"), ("nmi", "ari", "purity")
 
 def find_doubts(
     scores: list,  # `Score`s of the topics
@@ -137,16 +147,18 @@ def find_doubts(
 ) -> list:  # sentences; empty if the anchors are where they should be
     "Say where anchors contradict the scores."
     doubts, mine = [], {score.name: score.value for score in scores}
+    floor = {score.name: score.value for score in anchors.get("shuffled", [])}
     for name, found in anchors.items():
         for score in found:
             value, other = mine.get(score.name, np.nan), score.value
             if np.isnan(value) or np.isnan(other): continue
             if name == "shuffled" and score.name in COHERENCE and not value > other: doubts.append(f"{score.name}: topics {value:.3f} are no better than their words shuffled, {other:.3f}")
-            if name == "labels" and score.name in COHERENCE and score.name != "npmi" and not other > {s.name: s.value for s in anchors["shuffled"]}[score.name]: doubts.append(f"{score.name}: topics made of labels, {other:.3f}, are no better than shuffled words")
+            if name == "labels" and score.name in AGREEMENT and value > other: doubts.append(f"{score.name}: topics {value:.3f} agree with the labels better than the labels themselves, {other:.3f}")
+            if name == "labels" and score.name in COHERENCE and not other > floor.get(score.name, -np.inf): doubts.append(f"{score.name}: topics made of labels, {other:.3f}, are no better than shuffled words")
             if name == "doubled" and not other < value: doubts.append(f"{score.name}: with every topic twice diversity does not fall, {value:.3f} to {other:.3f}")
     return doubts
 
-# %% ../nbs/11b_evaluation.ipynb #3090cc94
+# %% ../nbs/11b_evaluation.ipynb #db4cbd13
 def evaluate(
     topics: list,  # topics of any model: lists of words, strongest first
     bow=None,  # BagOfWords of the documents
@@ -171,12 +183,13 @@ def evaluate(
     words, judged = score_words(topics, **settings)
     only_diversity = settings | dict(bow=None, tokens=None, judge=None)
     found = {name: score_words(made, **(only_diversity if name == "doubled" else settings))[0] for name, made in anchor_topics(topics, bow, labels, seed).items()} if anchors else {}
+    if "labels" in found: found["labels"] += score_labels(bow, labels, seed)
     left_out = {"c_r, c_i": "no judge"} if judge is None else {}
     if bow is None: left_out["npmi"] = "no word counts"
     if tokens is None: left_out["c_v"] = "no texts"
     if shares is None: left_out["nmi, ari, purity, word_relevance, coverage"] = "no topics of documents"
     elif labels is None: left_out["nmi, ari, purity"] = "no labels"
-    return Evaluation(topics, words + documents, found, judge_card(judge, *judged, calibration=calibration) if judge is not None else {}, left_out, find_doubts(words, found))
+    return Evaluation(topics, words + documents, found, judge_card(judge, *judged, calibration=calibration) if judge is not None else {}, left_out, find_doubts(words + documents, found))
 
 # %% ../nbs/11b_evaluation.ipynb #9c83eddd
 def count_evaluation(
