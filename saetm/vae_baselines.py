@@ -129,18 +129,21 @@ def n_training_steps(
     "Return the number of training steps."
     return max(min_steps, math.ceil(epochs * n_docs / min(batch_size, n_docs)))
 
-# %% ../nbs/13_vae_baselines.ipynb #31397c96
+# %% ../nbs/13_vae_baselines.ipynb #ef3fe3c9
 class NeuralBaseline(Baseline):
     "A baseline trained by gradients: a subclass has `build`, `loss`, `theta` and `topics`."
     def _fit(self, counts, emb, on_step):
         settings = self.settings_
         filled = counts[np.diff(counts.indptr) > 0]
+        if filled.shape[0] < 2: raise ValueError(f"{self.name} needs at least 2 documents with words, got {filled.shape[0]}: batch norm compares documents")
+        if settings["batch_size"] < 2: raise ValueError(f"batch_size must be at least 2, got {settings['batch_size']}: batch norm compares documents")
         batches = BowBatches(filled, settings["batch_size"], self.seed, settings["device"])
         self.steps_, self.step_ = n_training_steps(filled.shape[0], settings["batch_size"], settings["epochs"], settings["min_steps"]), 0
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             self.net_ = self.build(**settings).to(settings["device"]).train()
-            optimizer = torch.optim.Adam([p for p in self.net_.parameters() if p.requires_grad], settings["lr"], (settings["beta1"], 0.999), weight_decay=settings["weight_decay"])
+            optimizer = torch.optim.Adam([p for p in self.net_.parameters() if p.requires_grad], settings["lr"], (settings["beta1"], 0.999),
+                weight_decay=settings["weight_decay"], fused=torch.device(settings["device"]).type != "mps")
             fit(by_autograd(self._objective, optimizer), batches, self.steps_, optimizer, on_step=on_step)
         self.net_.eval().requires_grad_(False)
         self.components_ = self.topics().cpu().numpy()
