@@ -16,8 +16,8 @@ from .model import NotFittedError, check_n_topics
 from .sae import check_count
 
 # %% auto #0
-__all__ = ['BASELINES', 'baseline', 'check_counts', 'Baseline', 'fit_baseline', 'baseline_words', 'LDA', 'GibbsLDA',
-           'KMeansTopics', 'BERTopicTopics', 'BERTopicKMeans']
+__all__ = ['BASELINES', 'baseline', 'check_counts', 'Baseline', 'fit_baseline', 'baseline_words', 'LDA', 'check_number',
+           'GibbsLDA', 'KMeansTopics', 'BERTopicTopics', 'BERTopicKMeans']
 
 # %% ../nbs/12_baselines.ipynb #c87932f8
 BASELINES = {}    # name -> class, in the order in which they were defined
@@ -67,7 +67,7 @@ def _check_rows(name, what, rows, n_rows, n_columns, empty=False):
     if not good.all(): raise ValueError(f"{name}: rows of {what} must be 0 or more and sum to 1, {(~good).sum()} of {n_rows} do not, the first: {', '.join(map(str, np.flatnonzero(~good)[:5]))}")
     return rows
 
-# %% ../nbs/12_baselines.ipynb #b8f86fa7
+# %% ../nbs/12_baselines.ipynb #68c17711
 class Baseline:
     "A topic model of word counts: `fit` learns `components_` (T, V), `transform` gives shares (D, T)."
     name = None                 # set by `baseline`
@@ -96,11 +96,14 @@ class Baseline:
         check_n_topics(self.n_topics)
         if self.n_topics > counts.shape[0]: raise ValueError(f"n_topics must be in 2..D={counts.shape[0]}, the number of documents, got {self.n_topics}")
         if not counts.nnz: raise ValueError(f"no document has a word: {self.name} has nothing to learn from")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, (int, np.integer)) or not 0 <= self.seed < 2**32: raise ValueError(f"seed must be a whole number in 0..2**32 - 1, got {self.seed!r}")
+        self.__dict__.pop("components_", None)                      # a fit that fails leaves no model behind
         self.n_words_, self.d_embed_, self.settings_ = counts.shape[1], None if emb is None else emb.shape[1], {**self.defaults, **self.settings}
         try: self._fit(counts, emb, on_step)
         except FloatingPointError as error: raise FloatingPointError(f"{self.name} with n_topics={self.n_topics}, seed={self.seed}, {self.settings_}: {error}") from error
-        n_found = min(len(self.components_), self.n_topics) if self.finds_topics else self.n_topics
-        self.components_ = _check_rows(self.name, "components_", self.components_, n_found, self.n_words_)
+        components = self.__dict__.pop("components_")
+        n_found = min(len(components), self.n_topics) if self.finds_topics else self.n_topics
+        self.components_ = _check_rows(self.name, "components_", components, n_found, self.n_words_)
         return self
 
     def transform(
@@ -168,12 +171,23 @@ class LDA(Baseline):
 
     def _transform(self, counts, emb): return self._lda.transform(counts)
 
-# %% ../nbs/12_baselines.ipynb #850f94da
+# %% ../nbs/12_baselines.ipynb #dd2e9667
+def check_number(
+    value,             # a number given by the user
+    name,              # its name, for the message
+    least=0.0,         # it must be above this
+) -> float:            # the number
+    "Return `value` if it is a finite number above `least`."
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)): raise TypeError(f"{name} must be a number, got {value!r}")
+    if not least < value < np.inf: raise ValueError(f"{name} must be finite and above {least:g}, got {value}")
+    return float(value)
+
+
 def _as_tokens(counts):
     "Write each document as column numbers, each as often as it occurs."
     return [np.repeat(counts.indices[a:b], counts.data[a:b]).astype(str).tolist() for a, b in zip(counts.indptr[:-1], counts.indptr[1:])]
 
-# %% ../nbs/12_baselines.ipynb #82993458
+# %% ../nbs/12_baselines.ipynb #c43a1352
 @baseline("gibbs")
 class GibbsLDA(Baseline):
     "Latent Dirichlet allocation by collapsed Gibbs sampling (Griffiths and Steyvers 2004), tomotopy's."
@@ -186,9 +200,10 @@ class GibbsLDA(Baseline):
     )
 
     def _fit(self, counts, emb, on_step):
-        settings, rounds = self.settings_, check_count(self.settings_["rounds"], "rounds")
-        lda = self._lda = need("tomotopy", "baselines").LDAModel(k=self.n_topics, alpha=settings["alpha"], eta=settings["eta"], seed=self.seed)
-        lda.optim_interval = settings["learn_alpha"]
+        settings = self.settings_
+        rounds, self._infer_rounds = (check_count(settings[name], name) for name in ("rounds", "infer_rounds"))
+        lda = self._lda = need("tomotopy", "baselines").LDAModel(k=self.n_topics, seed=self.seed, **{name: check_number(settings[name], name) for name in ("alpha", "eta")})
+        lda.optim_interval = settings["learn_alpha"] and check_count(settings["learn_alpha"], "learn_alpha")
         for tokens in _as_tokens(counts):
             if tokens: lda.add_doc(tokens)
         for done in range(0, rounds, 50):
@@ -201,7 +216,7 @@ class GibbsLDA(Baseline):
         shares = np.tile(self._lda.alpha / self._lda.alpha.sum(), (counts.shape[0], 1))     # no word: what the prior says
         tokens = _as_tokens(counts)
         full = [row for row, words in enumerate(tokens) if words]
-        if full: shares[full] = self._lda.infer([self._lda.make_doc(tokens[row]) for row in full], iterations=check_count(self.settings_["infer_rounds"], "infer_rounds"), workers=1)[0]
+        if full: shares[full] = self._lda.infer([self._lda.make_doc(tokens[row]) for row in full], iterations=self._infer_rounds, workers=1)[0]
         return shares
 
 # %% ../nbs/12_baselines.ipynb #5c1e8f9e
@@ -211,7 +226,7 @@ def _as_distributions(weights, counts):
     weights[weights.sum(1) == 0] = np.asarray(counts.sum(0)).ravel()
     return weights / weights.sum(1, keepdims=True)
 
-# %% ../nbs/12_baselines.ipynb #135d8c00
+# %% ../nbs/12_baselines.ipynb #f50aab3c
 @baseline("kmeans")
 class KMeansTopics(Baseline):
     "Clusters of embeddings, with class-based tf-idf for their words."
@@ -222,7 +237,7 @@ class KMeansTopics(Baseline):
     )
 
     def _fit(self, counts, emb, on_step):
-        fuzzy, n_init = self.settings_["fuzzy"], check_count(self.settings_["n_init"], "n_init")
+        fuzzy, n_init = check_number(self.settings_["fuzzy"], "fuzzy"), check_count(self.settings_["n_init"], "n_init")
         if not 1 <= fuzzy < np.inf: raise ValueError(f"fuzzy must be 1 or more, and finite, got {fuzzy}")
         points = unit_rows(emb)
         self.labels_ = cluster_features(points, np.ones(len(points)), self.n_topics, self.seed, n_init)
