@@ -126,7 +126,7 @@ class Baseline:
 
     def __repr__(self): return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in dict(n_topics=self.n_topics, seed=self.seed, **self.settings).items())})"
 
-# %% ../nbs/12_baselines.ipynb #3489cf80
+# %% ../nbs/12_baselines.ipynb #ad53abd2
 def fit_baseline(
     name,            # a name in `BASELINES`
     bow,             # word counts (D, V)
@@ -137,6 +137,7 @@ def fit_baseline(
     **settings,      # settings of the model
 ) -> Baseline:       # the fitted model
     "Fit a baseline by its name."
+    if name not in BASELINES: import saetm.vae_baselines                     # the models of later pages register when they are imported
     if name not in BASELINES: raise ValueError(f"no baseline is called {name!r}; known so far: {', '.join(BASELINES)}")
     return BASELINES[name](n_topics, seed, **settings).fit(bow, emb, on_step)
 
