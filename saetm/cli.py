@@ -267,7 +267,7 @@ def evaluated_documents(args):
     if missing: raise ValueError(f"the corpus {args.documents} has no column {missing[0]!r}; it has {', '.join(table)}")
     return table[args.text].tolist(), table[args.label].astype(str).tolist() if args.label else None
 
-# %% ../nbs/18_cli.ipynb #cbd0c2e8
+# %% ../nbs/18_cli.ipynb #8096e383
 def run_topics(
     run,               # folder of a run
     n_topics,          # number of topics, or None for all there are
@@ -278,8 +278,9 @@ def run_topics(
     counted, bow = check_stamp(run, "bow"), load_bow(run / "bow")
     if docs is not None and counted.get("documents") != documents_checksum(docs): raise ValueError(f"--documents are not those of {run}: it was made from others")
     vectors = {"merging": (bow.vocabulary, corpus_word_vectors(bow.counts, np.asarray(run_embeddings(run)))), "wordllama": "wordllama"}
-    found = {int(name): topics[0] if len(topics) == 1 else topics for name, topics in ((path.parent.name, read_topic_words(path)[path.parent.name]) for path in (run / "topics").glob("*/top_words.txt"))}
-    if n_topics is not None and n_topics not in found: raise ValueError(f"{run} has no {n_topics} topics: run `saetm merge --run {run} --n-topics {n_topics}`; it has {', '.join(map(str, sorted(found))) or 'none'}")
+    found = {int(path.parent.name): read_topic_words(path)[path.parent.name] for path in (run / "topics").glob("*/top_words.txt") if path.parent.name.isdigit()}
+    if not found: raise FileNotFoundError(f"{run} has no topics yet: run `saetm merge --run {run}`")
+    if n_topics is not None and n_topics not in found: raise ValueError(f"{run} has no {n_topics} topics: run `saetm merge --run {run} --n-topics {n_topics}`; it has {', '.join(map(str, sorted(found)))}")
     for T in sorted(found) if n_topics is None else [n_topics]:
         yield f"T = {T}", found[T], dict(bow=bow, shares=sparse.load_npz(run / "topics" / str(T) / "document_topics.npz"), vectors=vectors)
 

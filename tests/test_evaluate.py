@@ -131,3 +131,12 @@ def test_labels_of_the_wrong_length_stop_before_a_judge_is_asked(serve, topics_f
 def test_no_topics_there(tmp_path, capsys):
     assert main(["evaluate", str(tmp_path), "--judge", "none"]) == 1
     assert "no top_words.txt in it or below" in capsys.readouterr().err
+
+
+def test_a_run_without_topics_names_the_command(tmp_path, capsys):
+    table = tmp_path / "docs.csv"
+    table.write_text("text\n" + "rivers and lakes and boats\nmilk and bread and butter\n" * 10, encoding="utf-8")
+    assert main(["bow", str(table), "--run", str(tmp_path / "run"), "--quiet"]) == 0
+    assert main(["embed", str(table), "--encoder", "wordllama", "--run", str(tmp_path / "run"), "--quiet"]) == 0
+    assert main(["evaluate", str(tmp_path / "run"), "--judge", "none"]) == 1
+    assert "has no topics yet: run `saetm merge" in capsys.readouterr().err
