@@ -14,6 +14,7 @@ import torch
 
 from saetm.corpus import atomic_path
 from saetm.ctm import match_atoms, plant_atoms, sample_ctm
+from saetm.sae import encode_sparse
 from saetm.training import fit_sae
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -31,8 +32,7 @@ def recover(seed, n_docs=4000, alpha=0.1, coherence=0.0, noise=0.02 * 32**0.5):
     truth = sample.truth
     k = int(np.ceil((truth.theta > 0.05).sum(1).mean()))
     sae = fit_sae(sample.emb, 128, architecture="topk", k=k, steps=400, batch_size=512, lr=5e-3, seed=seed)
-    atoms, acts = sae.W_dec.numpy(), sae.encode(sample.emb).numpy()
-    explained = np.maximum(acts * ((sae.normalize(sample.emb) - sae.b_dec) @ sae.W_dec.T).numpy(), 0)
+    atoms, (acts, explained) = sae.W_dec.numpy(), (encode_sparse(sae, sample.emb, attribution=kind) for kind in (False, True))
     group = np.eye(32)[(atoms @ truth.atoms.T).argmax(1)]
     cosine = match_atoms(atoms, truth.atoms).cosine
     overlaps = []

@@ -18,7 +18,7 @@ from .metrics import (c_v, check_topics, cluster_agreement, coverage, label_topi
 
 # %% auto #0
 __all__ = ['COHERENCE', 'AGREEMENT', 'read_topic_words', 'anchor_topics', 'Evaluation', 'score_words', 'score_documents',
-           'score_labels', 'find_doubts', 'evaluate', 'count_evaluation', 'word_interval', 'plot_evaluation',
+           'score_labels', 'find_doubts', 'evaluate', 'count_evaluation', 'word_intervals', 'plot_evaluation',
            'evaluate_model', 'write_evaluation', 'format_evaluation', 'make_judge']
 
 # %% ../nbs/11b_evaluation.ipynb #f56dc160
@@ -211,27 +211,28 @@ def count_evaluation(
     tried = sum(len(lists) for lists in calibration_sets(seed=seed).values()) if calibrate else 0
     return dict(questions=counts["questions"] + tried, calls=counts["to_make"] + (tried if hasattr(judge, "keys") else 0), cached=counts["cached"])
 
-# %% ../nbs/11b_evaluation.ipynb #27e8e9e1
-def word_interval(
-    words: list,  # words of one topic
+# %% ../nbs/11b_evaluation.ipynb #da6316e8
+def word_intervals(
+    topics: list,  # topics, lists of words
     bow,  # BagOfWords of the documents that decide
     n_boot: int = 500,  # resamples
     seed: int = 0,  # seed of the resamples
-) -> tuple:  # lower and upper end of the 95% interval of its NPMI
-    "Resample the words of a topic."
+) -> np.ndarray:  # lower and upper end of the 95% interval of each topic's NPMI (T, 2); nan below three words
+    "Resample the words of each topic."
     from saetm.metrics import _document_counter, npmi_matrix
     known, count = _document_counter(bow)
-    words = [word for word in words if word in known]
-    if len(words) < 3: return np.nan, np.nan
-    matrix = npmi_matrix(*count(words))
-    rng, means = np.random.default_rng(seed), []
-    for drawn in rng.integers(len(words), size=(n_boot, len(words))):
-        a, b = np.triu_indices(len(words), 1)
-        apart = drawn[a] != drawn[b]
-        if apart.any(): means.append(matrix[drawn[a], drawn[b]][apart].mean())
-    return tuple(np.quantile(means, [.025, .975]).tolist())
+    ends = np.full((len(topics), 2), np.nan)
+    for t, topic in enumerate(topics):
+        words = [word for word in topic if word in known]
+        if len(words) < 3: continue
+        matrix, (a, b), means = npmi_matrix(*count(words)), np.triu_indices(len(words), 1), []
+        for drawn in np.random.default_rng(seed).integers(len(words), size=(n_boot, len(words))):
+            apart = drawn[a] != drawn[b]
+            if apart.any(): means.append(matrix[drawn[a], drawn[b]][apart].mean())
+        ends[t] = np.quantile(means, [.025, .975])
+    return ends
 
-# %% ../nbs/11b_evaluation.ipynb #69270f4e
+# %% ../nbs/11b_evaluation.ipynb #ca949c5a
 def plot_evaluation(
     evaluation,  # `Evaluation`
     sizes=None,  # documents, or share, of each topic (T,)
@@ -245,7 +246,7 @@ def plot_evaluation(
     chosen = found.get(score) or next((found[name] for name in ("npmi", "c_r", "c_i") if name in found), next(iter(found.values())))
     order = np.argsort(-np.nan_to_num(chosen.values, nan=-np.inf), kind="stable")[:chosen.n_scored]
     fig, axes = plt.subplot_mosaic("AB;CC", figsize=(9, 6.2), layout="constrained", height_ratios=[1, 1.05])
-    bars = np.array([word_interval(evaluation.topics[t][:10], bow) for t in order]) if chosen.name == "npmi" and bow is not None else None
+    bars = word_intervals([evaluation.topics[t][:10] for t in order], bow) if chosen.name == "npmi" and bow is not None else None
     axes["A"].plot(range(len(order)), chosen.values[order], "o", ms=3)
     if bars is not None: axes["A"].vlines(range(len(order)), *bars.T, lw=1, alpha=.5)
     axes["A"].axhline(chosen.value, color="0.5", lw=1)
