@@ -20,7 +20,7 @@ __all__ = ['TRAINING', 'dense_rows', 'BowBatches', 'shift_norm', 'Encoder', 'dra
            'n_training_steps', 'NeuralBaseline', 'laplace_variance', 'xavier_linear', 'AVITM', 'start_word_vectors',
            'ETM', 'DVAE', 'NVDM', 'DecTM']
 
-# %% ../nbs/13_vae_baselines.ipynb #8887077f
+# %% ../nbs/13_vae_baselines.ipynb #11c8cda7
 def dense_rows(
     counts,               # word counts (D, V), CSR
     rows,                 # rows wanted: indices or a slice
@@ -47,9 +47,12 @@ class BowBatches:
         if self.epoch != epoch: self.epoch, self.shuffled = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.n_docs)
         return self.shuffled
 
-    def __call__(self, i):
+    def rows(self, i):
+        "Return the documents (batch_size,) of batch i."
         epoch, place = np.divmod(np.arange(i * self.batch_size, (i + 1) * self.batch_size), self.n_docs)
-        return dense_rows(self.counts, np.concatenate([self.order(e)[place[epoch == e]] for e in np.unique(epoch)]), self.device)
+        return np.concatenate([self.order(e)[place[epoch == e]] for e in np.unique(epoch)])
+
+    def __call__(self, i): return dense_rows(self.counts, self.rows(i), self.device)
 
 # %% ../nbs/13_vae_baselines.ipynb #237839a7
 def shift_norm(
@@ -129,35 +132,40 @@ def n_training_steps(
     "Return the number of training steps."
     return max(min_steps, math.ceil(epochs * n_docs / min(batch_size, n_docs)))
 
-# %% ../nbs/13_vae_baselines.ipynb #ef3fe3c9
+# %% ../nbs/13_vae_baselines.ipynb #026d57a6
 class NeuralBaseline(Baseline):
     "A baseline trained by gradients: a subclass has `build`, `loss`, `theta` and `topics`."
+    terms = ("words", "kl")     # names of the two terms of `loss`
+
+    def read(self, counts, emb, rows): return dense_rows(counts, rows, self.settings_["device"])
+
     def _fit(self, counts, emb, on_step):
-        settings = self.settings_
-        filled = counts[np.diff(counts.indptr) > 0]
+        settings, full = self.settings_, np.diff(counts.indptr) > 0
+        filled, filled_emb = counts[full], None if emb is None else emb[full]
         if filled.shape[0] < 2: raise ValueError(f"{self.name} needs at least 2 documents with words, got {filled.shape[0]}: batch norm compares documents")
         if settings["batch_size"] < 2: raise ValueError(f"batch_size must be at least 2, got {settings['batch_size']}: batch norm compares documents")
-        batches = BowBatches(filled, settings["batch_size"], self.seed, settings["device"])
+        batches = BowBatches(filled, settings["batch_size"], self.seed)
         self.steps_, self.step_ = n_training_steps(filled.shape[0], settings["batch_size"], settings["epochs"], settings["min_steps"]), 0
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             self.net_ = self.build(**settings).to(settings["device"]).train()
             optimizer = torch.optim.Adam([p for p in self.net_.parameters() if p.requires_grad], settings["lr"], (settings["beta1"], 0.999),
                 weight_decay=settings["weight_decay"], fused=torch.device(settings["device"]).type != "mps")
-            fit(by_autograd(self._objective, optimizer), batches, self.steps_, optimizer, on_step=on_step)
+            fit(by_autograd(self._objective, optimizer), lambda i: self.read(filled, filled_emb, batches.rows(i)), self.steps_, optimizer, on_step=on_step)
         self.net_.eval().requires_grad_(False)
         self.components_ = self.topics().cpu().numpy()
 
-    def _objective(self, bow):
+    def _objective(self, docs):
         "Return the loss of a batch, and its two terms."
         self.step_ += 1
-        words, kl = (term.mean() for term in self.loss(bow))
-        return words + kl, dict(words=words.detach(), kl=kl.detach())
+        words, other = (term.mean() for term in self.loss(docs))
+        return words + other, dict(zip(self.terms, (words.detach(), other.detach())))
 
     @torch.no_grad()
+    def _shares(self, counts, emb): return np.concatenate([self.theta(self.read(counts, emb, slice(start, start + 1024))).cpu().numpy() for start in range(0, counts.shape[0], 1024)])
+
     def _transform(self, counts, emb):
-        device = self.settings_["device"]
-        shares = np.concatenate([self.theta(dense_rows(counts, slice(start, start + 1024), device)).cpu().numpy() for start in range(0, counts.shape[0], 1024)])
+        shares = self._shares(counts, emb)
         shares[np.diff(counts.indptr) == 0] = 1 / self.n_topics
         return shares
 
