@@ -6,7 +6,8 @@
 __all__ = ['is_fresh', 'run_model', 'say', 'step_bow', 'step_embed', 'run_embeddings', 'embeddings_digest', 'step_train',
            'interpreted', 'step_interpret', 'open_run', 'step_merge', 'step_report', 'print_topics', 'load_column',
            'cmd_bow', 'cmd_embed', 'cmd_train', 'cmd_interpret', 'cmd_merge', 'cmd_report', 'cmd_demo', 'run_facts',
-           'cmd_info', 'evaluated_documents', 'run_topics', 'foreign_topics', 'cmd_evaluate', 'make_parser', 'main']
+           'cmd_info', 'evaluated_documents', 'run_topics', 'foreign_topics', 'cmd_evaluate', 'benchmark_settings',
+           'cmd_benchmark', 'make_parser', 'main']
 
 # %% ../nbs/18_cli.ipynb #c7b9c3e0
 import argparse
@@ -320,6 +321,40 @@ def cmd_evaluate(args):
     write_evaluation(out, done, sizes, {name: known["bow"] for name, _, known in sets if known["bow"] is not None})
     say(args, f"evaluation  -> {out}")
 
+# %% ../nbs/18_cli.ipynb #99848fca
+def benchmark_settings(
+    given,             # "model.name=value" of each setting
+) -> dict:             # model -> its settings
+    "Read settings of models."
+    settings = {}
+    for text in given or ():
+        where, found, value = text.partition("=")
+        model, dot, name = where.partition(".")
+        if not (found and dot and name): raise ValueError(f"--set needs MODEL.NAME=VALUE, got {text!r}")
+        settings.setdefault(model, {})[name] = _value(value)
+    return settings
+
+# %% ../nbs/18_cli.ipynb #405de51f
+def cmd_benchmark(args):
+    "Run models x corpora x numbers of topics x seeds -> benchmark.parquet; stopped, it goes on where it was."
+    from saetm.benchmark import benchmark_models, default_jobs, format_benchmark, gather, plan_cells, prepare_corpus, run_cells, write_benchmark
+    plan_cells(["-"], args.models, args.n_topics, args.seeds)                     # checks, before any work
+    settings, jobs, names = benchmark_settings(args.set), default_jobs() if args.jobs is None else args.jobs, []
+    unknown = sorted(settings.keys() - set(args.models or benchmark_models()))
+    if unknown: raise ValueError(f"--set names {unknown[0]!r}, which is none of the models: {', '.join(args.models or benchmark_models())}")
+    for source in args.corpora:
+        with Bar("embedding", not args.quiet, unit="document") as bar:
+            names.append(prepare_corpus(args.run, source, args.text, args.label, args.limit, args.encoder, args.device, bar))
+    cells = plan_cells(names, args.models, args.n_topics, args.seeds)
+    say(args, f"benchmark   {len(cells)} cells, {jobs} at a time -> {args.run}")
+    asked = dict(model=args.model, key=os.environ.get(args.key_env) if args.key_env else None)
+    told = lambda cell, state, done, wanted: say(args, f"{done:4} of {wanted}  {cell}: {state}")
+    states = run_cells(args.run, cells, settings, args.judge, args.trials, jobs, args.retry, told, asked)
+    write_benchmark(args.run)
+    say(args, "\n" + format_benchmark(gather(args.run, cells)))
+    failed = sum(state == "failed" for state in states.values())
+    say(args, f"benchmark   {len(cells) - failed} scored, {failed} failed -> {args.run}/benchmark.parquet")
+
 # %% ../nbs/18_cli.ipynb #a2081986
 def _value(text):
     "Read an option: a number, true, false, none, or a text."
@@ -339,7 +374,7 @@ def _add_settings(parser, function, names):
         default, text = told[name].default, (told[name].docment or "").replace("%", "%%").replace("\n", " ")
         parser.add_argument(*flags, dest=name, type=_value, default=None, metavar=name.split("_")[-1].upper(), help=f"{text} (default: {default})")
 
-# %% ../nbs/18_cli.ipynb #101996f6
+# %% ../nbs/18_cli.ipynb #6997d1ca
 _shared_options = {
     "encoder": "name of the encoder (default: all-MiniLM-L6-v2)",
     "recipe": "saetm or paper (default: saetm)",
@@ -354,6 +389,7 @@ _commands = {   # command: (function, reads documents, settings of which functio
     "merge": (cmd_merge, False, [describe_topics], ["seed"]),
     "report": (cmd_report, True, [], []),
     "evaluate": (cmd_evaluate, False, [], []),
+    "benchmark": (cmd_benchmark, False, [], []),
     "info": (cmd_info, False, [], []),
     "demo": (cmd_demo, False, [count_words, fit_sae, feature_vectors, describe_topics], ["encoder", "recipe", "seed", "device"]),
 }
@@ -381,7 +417,28 @@ def _add_evaluation(sub):
     sub.add_argument("--dry-run", action="store_true", help="count the calls, and make none")
     sub.add_argument("--out", type=Path, help="folder for the results (default: evaluation/ beside the topics)")
 
-# %% ../nbs/18_cli.ipynb #c64a0b40
+# %% ../nbs/18_cli.ipynb #498f0a2a
+def _add_benchmark(sub):
+    "Add the options of a benchmark."
+    sub.add_argument("--run", type=Path, default=Path("runs/benchmark"), help="folder of the benchmark (default: runs/benchmark)")
+    sub.add_argument("--corpora", nargs="+", default=["wikipedia"], help="corpora of the package, or files (default: wikipedia)")
+    sub.add_argument("--models", nargs="+", help="names of models (default: all)")
+    sub.add_argument("--n-topics", type=int, nargs="+", default=[50], help="numbers of topics (default: 50)")
+    sub.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds (default: 0 1 2)")
+    sub.add_argument("--set", nargs="+", metavar="MODEL.NAME=VALUE", help="settings of models other than their defaults, such as lda.passes=10")
+    sub.add_argument("--jobs", type=int, help="processes at a time, 0 for none but this (default: one a core, as far as memory goes)")
+    sub.add_argument("--retry", action="store_true", help="run cells again that failed")
+    sub.add_argument("--judge", default="likelihood", help="as for `saetm evaluate` (default: likelihood)")
+    sub.add_argument("--model", help="the server's name of the judge's model")
+    sub.add_argument("--key-env", metavar="NAME", help="environment variable with the server's key")
+    sub.add_argument("--trials", type=int, default=3, help="questions of each kind about a topic (default: 3)")
+    sub.add_argument("--text", default="text", help="of a file: column of the documents (default: text)")
+    sub.add_argument("--label", help="of a file: column with a known label for each document")
+    sub.add_argument("--limit", type=int, help="most documents of a corpus, drawn with seed 0 (default: all; 10,000 tweets)")
+    sub.add_argument("--encoder", default="all-MiniLM-L6-v2", help=_shared_options["encoder"])
+    sub.add_argument("--device", default="cpu", help="cpu, cuda or mps, for the encoder (default: cpu)")
+
+# %% ../nbs/18_cli.ipynb #6d300fc0
 def make_parser() -> argparse.ArgumentParser:   # the parser of the command line
     "Build the parser from the functions' own signatures."
     parser = argparse.ArgumentParser(prog="saetm", description="Topic models from sparse autoencoders.")
@@ -395,7 +452,7 @@ def make_parser() -> argparse.ArgumentParser:   # the parser of the command line
             sub.add_argument("--text", default="text", help="column of the documents (default: text)")
             sub.add_argument("--split", default="train", help="split of a data set from the hub (default: train)")
         if name == "info": sub.add_argument("run", type=Path, help="folder of the run")
-        elif name == "evaluate": _add_evaluation(sub)
+        elif name in ("evaluate", "benchmark"): (_add_evaluation if name == "evaluate" else _add_benchmark)(sub)
         else: sub.add_argument("--run", type=Path, required=name != "demo", default=Path("runs/demo") if name == "demo" else None, help="folder of the run" + (" (default: runs/demo)" if name == "demo" else ""))
         for option in shared: sub.add_argument(f"--{option}", type=_value if option == "seed" else str, default=None, help=_shared_options[option])
         for settings_of in functions: _add_settings(sub, settings_of, SETTINGS[settings_of])
