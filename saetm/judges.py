@@ -4,12 +4,13 @@
 
 # %% ../nbs/11_judges.ipynb #d36c8a0d
 from __future__ import annotations
-import json, random, re
+import hashlib, json, random, re
+from pathlib import Path
 from typing import Callable, NamedTuple
 
 import numpy as np
 
-from .corpus import check_documents
+from .corpus import check_documents, read_json, write_json
 from .endpoint import Refusal
 
 # %% auto #0
@@ -17,7 +18,7 @@ __all__ = ['PROTOCOLS', 'SCORE_SCHEMA', 'NAME_SCHEMA', 'topic_words', 'Protocol'
            'choice_prompt', 'Question', 'Plan', 'plan_ratings', 'plan_choices', 'read_json_answer', 'read_score',
            'read_choice', 'Judgement', 'judge_name', 'ask_judge', 'carry_out', 'summarize_judgement', 'rate_coherence',
            'detect_intruders', 'count_calls', 'relevance_prompt', 'read_yes_no', 'Relevance', 'topic_relevance',
-           'TopicName', 'naming_prompt', 'name_topics']
+           'TopicName', 'naming_prompt', 'name_topics', 'save_names', 'load_names']
 
 # %% ../nbs/11_judges.ipynb #6a3b897b
 def topic_words(
@@ -412,3 +413,32 @@ def name_topics(
         name, kind = (str(found.get(k, "")).strip(" \n\"'.") for k in ("name", "kind"))
         if 0 < len(name) <= 60: plain[t] = TopicName(name, kind.lower() if kind.lower() in ("concrete", "abstract") else "", judge_name(judge))
     return plain
+
+# %% ../nbs/11_judges.ipynb #89be9b63
+def _words_digest(folder):
+    "Name the words of the topics in a folder, and count the topics."
+    path = Path(folder) / "top_words.txt"
+    if not path.exists(): raise FileNotFoundError(f"{folder} has no topics to name: there is no top_words.txt; `saetm merge` writes it")
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16], path.read_bytes().count(b"\n")
+
+def save_names(
+    folder,                    # folder of topics, such as topics/50 of a run
+    names,                     # list of T `TopicName`s
+):
+    "Write the names of the topics in a folder: names.json."
+    words, n_topics = _words_digest(folder)
+    if len(names) != n_topics: raise ValueError(f"each topic needs a name: {folder} has {n_topics} topics, got {len(names)} names")
+    write_json(Path(folder) / "names.json", dict(words=words, names=[TopicName(*name)._asdict() for name in names]))
+
+def load_names(
+    folder,                    # folder of topics, such as topics/50 of a run
+) -> list[TopicName] | None:   # T names; None where nobody named these topics
+    "Read the names of the topics in a folder."
+    path = Path(folder) / "names.json"
+    if not path.exists(): return None
+    stored, (words, n_topics) = read_json(path, "run `saetm name` again"), _words_digest(folder)
+    try: found = stored["words"], [TopicName(*(str(name[field]) for field in TopicName._fields)) for name in stored["names"]]
+    except (KeyError, TypeError) as error: raise ValueError(f"{path} is no file of names ({type(error).__name__}: {error}): run `saetm name` again") from error
+    if found[0] != words: return None
+    if len(found[1]) != n_topics: raise ValueError(f"{path} has {len(found[1])} names for {n_topics} topics: run `saetm name` again")
+    return found[1]
