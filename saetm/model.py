@@ -632,12 +632,12 @@ def report(
 ) -> int:              # bytes written
     "Write a self-contained report of topics and documents."
     from saetm import __version__
-    from saetm.figures import layout_2d, topic_dicts, write_report
+    from saetm.figures import topic_dicts, write_report
     from saetm.merging import ward_tree
     docs, result = self._documents(docs, "report"), self.result_
     representative = [[(int(row), docs[row], float(self.directions_[row] @ result.centroids[t])) for row in self.representative_rows(t, 5)] for t in range(len(result.sizes))]
     topics = topic_dicts(self.components_, self.vocabulary_, result.sizes, representative=representative, coverage=result.coverage, probability=result.probability, n_features=result.n_features)
-    x, y = np.asarray(layout_2d(self.directions_, self.seed_) if positions is None else positions).T
+    x, y = np.asarray(self._map_positions() if positions is None else positions).T
     sae = getattr(self.sae_, "report", None)
     told = dict(documents=len(docs), words=len(self.vocabulary_), encoder=encoder_name(self.encoder) if self.encoder is not None else "given embeddings", features=int((self.theta_.getnnz(0) > 0).sum()),
         **({} if sae is None else dict(explained_variance=round(sae.explained_variance, 3), features_a_document=round(sae.l0, 1), dead_features=f"{sae.dead_share:.1%}")),
@@ -645,6 +645,137 @@ def report(
     documents = dict(x=x, y=y, topic=self.topics_, text=docs, **({} if titles is None else dict(title=titles)))
     return write_report(path, title=title, topics=topics, documents=documents, facts={**(facts or {}), **told}, labels=labels,
         hierarchy=ward_tree(result.centroids, np.maximum(result.probability, 1e-9)), similarity=result.centroids @ result.centroids.T)
+
+# %% ../nbs/07_model.ipynb #vizm0002
+@patch
+def visualize_topics(
+    self:SAETM,
+    topics=None,          # numbers of the topics to show
+    top_n_topics=None,    # or the largest so many
+    custom_labels=None,   # names of all T topics; None takes their first words
+    **look,               # title, width, height
+):                        # plotly Figure
+    "Draw a map of the topics."
+    from saetm.figures import layout_2d
+    from saetm.interactive import visualize_topics
+    self._fitted("visualize_topics", "result_")
+    return visualize_topics(layout_2d(self.result_.centroids, self.seed_), self.topic_sizes_, list(self.get_topics(10).values()), self._topic_names(custom_labels), topics, top_n_topics, **look)
+
+@patch
+def visualize_documents(
+    self:SAETM,
+    docs=None,                 # the documents the model was fitted on; None takes those it kept, or shows no texts
+    topics=None,               # numbers of the topics to colour
+    reduced_embeddings=None,   # places of the documents on the page (D, 2); None lays them out, which takes some seconds for every thousand
+    sample=None,               # share of the documents to draw, in 0..1
+    hide_annotations: bool = False,      # no names on the map
+    hide_document_hover: bool = False,   # no texts
+    custom_labels=None,        # names of all T topics; None takes their first words
+    **look,                    # title, width, height
+):                             # plotly Figure
+    "Draw a map of the documents."
+    from saetm.interactive import visualize_documents
+    self._fitted("visualize_documents", "result_")
+    texts = None if hide_document_hover or (docs is None and self.documents_ is None) else self._documents(docs, "visualize_documents")
+    places = self._map_positions() if reduced_embeddings is None else reduced_embeddings
+    return visualize_documents(places, self.topics_, self._topic_names(custom_labels), texts, topics, sample, hide_annotations, seed=self.seed_, **look)
+
+@patch
+def _map_positions(self:SAETM):
+    "Lay out the documents once for each fit."
+    from saetm.figures import layout_2d
+    if getattr(self, "_map", (None, None))[0] is not self.directions_: self._map = self.directions_, layout_2d(self.directions_, self.seed_)
+    return self._map[1]
+
+@patch
+def _topic_names(self:SAETM, names=None):
+    "Check names of all topics, or make them of the first words."
+    if names is None: return [", ".join(word for word, _ in words) for words in self.get_topics(3).values()]
+    if isinstance(names, str) or len(names) != len(self.topic_sizes_): raise ValueError(f"custom_labels must have one name for each of the {len(self.topic_sizes_)} topics, got {names!r:.60}")
+    return [str(name) for name in names]
+
+# %% ../nbs/07_model.ipynb #vizm0003
+@patch
+def visualize_hierarchy(
+    self:SAETM,
+    orientation: str = "left",   # where the leaves are: "left", or "bottom"
+    topics=None,          # numbers of the topics to show
+    top_n_topics=None,    # or the largest so many
+    custom_labels=None,   # names of all T topics; None takes their first words
+    **look,               # title, width, height
+):                        # plotly Figure
+    "Draw the tree of the topics."
+    from saetm.interactive import choose_topics, visualize_hierarchy
+    self._fitted("visualize_hierarchy", "result_")
+    shown, names = choose_topics(self.topic_sizes_, topics, top_n_topics), self._topic_names(custom_labels)
+    return visualize_hierarchy(self._tree(shown), [f"{t} · {names[t]}" for t in shown], orientation, **look)
+
+@patch
+def _tree(self:SAETM, topics):
+    "Join topics two by two."
+    from saetm.merging import ward_tree
+    return ward_tree(self.result_.centroids[topics], np.maximum(self.result_.probability[topics], 1e-9))
+
+@patch
+def visualize_barchart(
+    self:SAETM,
+    topics=None,               # numbers of the topics to show
+    top_n_topics: int = 8,     # or the largest so many
+    n_words: int = 5,          # words a topic
+    custom_labels=None,        # names of all T topics; None takes their numbers
+    **look,                    # title; width and height of one topic
+):                             # plotly Figure
+    "Draw the strongest words of topics."
+    from saetm.interactive import visualize_barchart
+    self._fitted("visualize_barchart", "result_")
+    return visualize_barchart(list(self.get_topics(n_words).values()), custom_labels, topics, top_n_topics, n_words, **look)
+
+@patch
+def visualize_heatmap(
+    self:SAETM,
+    topics=None,          # numbers of the topics to show
+    top_n_topics=None,    # or the largest so many
+    custom_labels=None,   # names of all T topics; None takes their first words
+    **look,               # title, width, height
+):                        # plotly Figure; like topics stand side by side
+    "Draw the cosines between the topics' mean directions."
+    from scipy.cluster.hierarchy import leaves_list
+    from saetm.interactive import choose_topics, visualize_heatmap
+    self._fitted("visualize_heatmap", "result_")
+    shown, names = choose_topics(self.topic_sizes_, topics, top_n_topics), self._topic_names(custom_labels)
+    centroids = self.result_.centroids[shown]
+    return visualize_heatmap(centroids @ centroids.T, [f"{t} · {names[t]}" for t in shown], leaves_list(self._tree(shown)) if len(shown) > 1 else None, **look)
+
+# %% ../nbs/07_model.ipynb #vizm0004
+@patch
+def visualize_topics_over_time(
+    self:SAETM,
+    topics_over_time,     # DataFrame: Topic, Words, Frequency, Timestamp
+    top_n_topics=None,    # the largest so many
+    topics=None,          # or numbers of the topics to show
+    normalize_frequency: bool = False,   # scale each topic to length 1
+    custom_labels=None,   # names of all T topics; None takes their first words
+    **look,               # title, width, height
+):                        # plotly Figure
+    "Draw how often topics come up over time."
+    from saetm.interactive import visualize_topics_over_time
+    self._fitted("visualize_topics_over_time", "result_")
+    return visualize_topics_over_time(topics_over_time, self._topic_names(custom_labels), topics, top_n_topics, normalize_frequency, **look)
+
+@patch
+def visualize_topics_per_class(
+    self:SAETM,
+    topics_per_class,     # DataFrame: Topic, Words, Frequency, Class
+    top_n_topics: int = 10,   # the largest so many
+    topics=None,          # or numbers of the topics to show
+    normalize_frequency: bool = False,   # scale each topic to length 1
+    custom_labels=None,   # names of all T topics; None takes their first words
+    **look,               # title, width, height
+):                        # plotly Figure
+    "Draw how often topics come up in each class."
+    from saetm.interactive import visualize_topics_per_class
+    self._fitted("visualize_topics_per_class", "result_")
+    return visualize_topics_per_class(topics_per_class, self._topic_names(custom_labels), topics, top_n_topics, normalize_frequency, **look)
 
 # %% ../nbs/07_model.ipynb #303b6a95
 @patch

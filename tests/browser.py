@@ -13,7 +13,7 @@ import time
 import pytest
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))), None)
-FLAGS = ("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
+FLAGS = ("--headless --no-sandbox --disable-gpu --enable-unsafe-swiftshader --disable-quic --no-first-run --disable-background-networking --disable-component-update "
          "--disable-sync --disable-extensions --hide-scrollbars --remote-debugging-pipe").split()
 # The protocol wants its pipes as descriptors 3 and 4: move ours there, over numbers that are out of the way, and become the browser.
 MOVE = ("import os, sys; a, b = (os.dup2(int(fd), at) for fd, at in zip(sys.argv[1:3], (90, 91))); "
