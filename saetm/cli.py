@@ -6,8 +6,8 @@
 __all__ = ['is_fresh', 'run_model', 'say', 'step_bow', 'step_embed', 'run_embeddings', 'embeddings_digest', 'step_train',
            'interpreted', 'step_interpret', 'open_run', 'step_merge', 'step_report', 'print_topics', 'load_column',
            'cmd_bow', 'cmd_embed', 'cmd_train', 'cmd_interpret', 'cmd_merge', 'cmd_report', 'cmd_demo', 'run_facts',
-           'cmd_info', 'evaluated_documents', 'run_topics', 'foreign_topics', 'cmd_evaluate', 'benchmark_settings',
-           'cmd_benchmark', 'make_parser', 'main']
+           'cmd_info', 'evaluated_documents', 'run_topics', 'foreign_topics', 'cmd_evaluate', 'cmd_name',
+           'benchmark_settings', 'cmd_benchmark', 'make_parser', 'main']
 
 # %% ../nbs/18_cli.ipynb #c7b9c3e0
 import argparse
@@ -158,10 +158,12 @@ def open_run(run, model):
 
 def step_merge(run, args):
     "Merge the features into topics: topics/<T>/."
+    from saetm.judges import load_names
     model = run_model(run, args)
     model = open_run(run, model).set_n_topics(model.n_topics)
     folder = run / "topics" / str(model.n_topics)
     save_topics(folder, model.result_, model.vocabulary_)
+    model.names_ = load_names(folder)                          # None unless they name these topics
     write_settings(run, model)
     stamp_run(run, model.n_topics)
     say(args, f"topics      {model.n_topics} -> {folder}")
@@ -183,7 +185,7 @@ def step_report(run, args, docs, titles=None, labels=None, facts=None):
 def print_topics(model, args):
     "Print the table of topics."
     from saetm.figures import format_topics
-    say(args, "\n" + format_topics(topic_frame(model.result_, model.vocabulary_)) + "\n")
+    say(args, "\n" + format_topics(topic_frame(model.result_, model.vocabulary_, names=model.names_)) + "\n")
 
 # %% ../nbs/18_cli.ipynb #ed6697b6
 def _documents(args): return load_documents(args.documents, text=args.text, split=args.split)
@@ -321,6 +323,24 @@ def cmd_evaluate(args):
     write_evaluation(out, done, sizes, {name: known["bow"] for name, _, known in sets if known["bow"] is not None})
     say(args, f"evaluation  -> {out}")
 
+# %% ../nbs/18_cli.ipynb #b6b30bb1
+def cmd_name(args):
+    "Name topics -> topics/<T>/names.json; stopped, it asks no question twice."
+    import pandas as pd
+    from saetm.evaluation import make_judge, read_topic_words
+    from saetm.figures import format_topics
+    from saetm.judges import count_names, name_topics, save_names
+    if args.judge.partition(":")[0] not in ("none", "transformers", "http", "https"): raise ValueError(f"names come from a judge that answers prompts, transformers:MODEL or the http address of a server, or from the topics' words with none; got {args.judge!r}")
+    n_topics = args.n_topics or read_settings(args.run)["n_topics"]
+    folder = args.run / "topics" / str(n_topics)
+    if not (folder / "topics.npz").exists(): raise FileNotFoundError(f"{args.run} has no {n_topics} topics: run `saetm merge --run {args.run} --n-topics {n_topics}`")
+    topics = read_topic_words(folder / "top_words.txt")[str(n_topics)]
+    judge = make_judge(args.judge, args.model, os.environ.get(args.key_env) if args.key_env else None, args.run / "topics", args.workers)
+    names = name_topics(topics, judge, args.n_words)
+    save_names(folder, names)
+    table = pd.read_csv(folder / "topics.csv").assign(Representation=topics, CustomName=[name.name for name in names])
+    say(args, "\n" + format_topics(table) + f"\n\nnames       {len(names)} topics, {count_names(names)} -> {folder}/names.json")
+
 # %% ../nbs/18_cli.ipynb #99848fca
 def benchmark_settings(
     given,             # "model.name=value" of each setting
@@ -390,6 +410,7 @@ _commands = {   # command: (function, reads documents, settings of which functio
     "report": (cmd_report, True, [], []),
     "evaluate": (cmd_evaluate, False, [], []),
     "benchmark": (cmd_benchmark, False, [], []),
+    "name": (cmd_name, False, [], []),
     "info": (cmd_info, False, [], []),
     "demo": (cmd_demo, False, [count_words, fit_sae, feature_vectors, describe_topics], ["encoder", "recipe", "seed", "device"]),
 }
@@ -417,6 +438,17 @@ def _add_evaluation(sub):
     sub.add_argument("--dry-run", action="store_true", help="count the calls, and make none")
     sub.add_argument("--out", type=Path, help="folder for the results (default: evaluation/ beside the topics)")
 
+# %% ../nbs/18_cli.ipynb #4c808c5e
+def _add_naming(sub):
+    "Add the options of naming."
+    sub.add_argument("run", type=Path, help="folder of the run")
+    sub.add_argument("--n-topics", type=int, help="which of its numbers of topics (default: the latest)")
+    sub.add_argument("--judge", default="none", help="transformers:MODEL, the http address of a server, or none for names from words (default: none)")
+    sub.add_argument("--model", help="the server's name of the model")
+    sub.add_argument("--key-env", metavar="NAME", help="environment variable with the server's key")
+    sub.add_argument("--n-words", type=int, default=10, help="words shown of a topic (default: 10)")
+    sub.add_argument("--workers", type=int, default=8, help="requests under way at a time (default: 8)")
+
 # %% ../nbs/18_cli.ipynb #498f0a2a
 def _add_benchmark(sub):
     "Add the options of a benchmark."
@@ -438,6 +470,8 @@ def _add_benchmark(sub):
     sub.add_argument("--encoder", default="all-MiniLM-L6-v2", help=_shared_options["encoder"])
     sub.add_argument("--device", default="cpu", help="cpu, cuda or mps, for the encoder (default: cpu)")
 
+_own_options = dict(evaluate=_add_evaluation, benchmark=_add_benchmark, name=_add_naming)     # command -> what adds its options
+
 # %% ../nbs/18_cli.ipynb #6d300fc0
 def make_parser() -> argparse.ArgumentParser:   # the parser of the command line
     "Build the parser from the functions' own signatures."
@@ -452,7 +486,7 @@ def make_parser() -> argparse.ArgumentParser:   # the parser of the command line
             sub.add_argument("--text", default="text", help="column of the documents (default: text)")
             sub.add_argument("--split", default="train", help="split of a data set from the hub (default: train)")
         if name == "info": sub.add_argument("run", type=Path, help="folder of the run")
-        elif name in ("evaluate", "benchmark"): (_add_evaluation if name == "evaluate" else _add_benchmark)(sub)
+        elif name in _own_options: _own_options[name](sub)
         else: sub.add_argument("--run", type=Path, required=name != "demo", default=Path("runs/demo") if name == "demo" else None, help="folder of the run" + (" (default: runs/demo)" if name == "demo" else ""))
         for option in shared: sub.add_argument(f"--{option}", type=_value if option == "seed" else str, default=None, help=_shared_options[option])
         for settings_of in functions: _add_settings(sub, settings_of, SETTINGS[settings_of])

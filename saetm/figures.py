@@ -97,7 +97,7 @@ def _text_bar(
 
 # %% ../nbs/08_figures.ipynb #ba4ff75e
 def format_topics(
-    table: pd.DataFrame,  # from `topic_table`
+    table: pd.DataFrame,  # from `topic_table`; a column CustomName goes before the words
     width: int | None = None,  # characters a line; by default those of the terminal, at least 60
     n_words: int = 10,  # words a topic at most
 ) -> str:  # the lines, joined by newlines
@@ -109,10 +109,12 @@ def format_topics(
     counts = [f"{count:,}" for count in table.Count]
     first, second = max(5, *(len(str(topic)) for topic in table.Topic)), max(9, *map(len, counts))
     lines = [f"{'topic':>{first}} {'documents':>{second + 13}}  words"]
-    for topic, count, text, shown in zip(table.Topic, table.Count, counts, table.Representation):
+    names = table.CustomName if "CustomName" in table else [""] * len(table)
+    for topic, count, text, shown, name in zip(table.Topic, table.Count, counts, table.Representation, names):
         bar = _text_bar(count / max(1, table.Count.max()), 12)
         head = f"{topic:>{first}}  {bar}{text:>{second}}  "
-        lines.append(head + textwrap.shorten(", ".join(shown[:n_words]), max(10, width - len(head)), placeholder=" …"))
+        words = ", ".join(shown[:n_words])
+        lines.append(head + textwrap.shorten(words if words.startswith(name) else f"{name}: {words}", max(10, width - len(head)), placeholder=" …"))
     return "\n".join(lines)
 
 # %% ../nbs/08_figures.ipynb #c4f48822

@@ -5,6 +5,7 @@
 # %% ../nbs/11_judges.ipynb #d36c8a0d
 from __future__ import annotations
 import hashlib, json, random, re
+from collections import Counter
 from pathlib import Path
 from typing import Callable, NamedTuple
 
@@ -18,7 +19,7 @@ __all__ = ['PROTOCOLS', 'SCORE_SCHEMA', 'NAME_SCHEMA', 'topic_words', 'Protocol'
            'choice_prompt', 'Question', 'Plan', 'plan_ratings', 'plan_choices', 'read_json_answer', 'read_score',
            'read_choice', 'Judgement', 'judge_name', 'ask_judge', 'carry_out', 'summarize_judgement', 'rate_coherence',
            'detect_intruders', 'count_calls', 'relevance_prompt', 'read_yes_no', 'Relevance', 'topic_relevance',
-           'TopicName', 'naming_prompt', 'name_topics', 'save_names', 'load_names']
+           'TopicName', 'naming_prompt', 'name_topics', 'save_names', 'load_names', 'count_names']
 
 # %% ../nbs/11_judges.ipynb #6a3b897b
 def topic_words(
@@ -442,3 +443,9 @@ def load_names(
     if found[0] != words: return None
     if len(found[1]) != n_topics: raise ValueError(f"{path} has {len(found[1])} names for {n_topics} topics: run `saetm name` again")
     return found[1]
+
+def count_names(
+    names,                     # list of `TopicName`s
+) -> str:                      # such as "47 by phi-4, 3 by top words"
+    "Tell where names come from."
+    return ", ".join(f"{count} by {source}" for source, count in Counter(name.source for name in names).most_common())

@@ -121,7 +121,7 @@ def file_digests(
 ) -> dict:             # path in the folder -> digest, for the files that programs read
     "Name the content of files."
     paths = [path for pattern in patterns for path in sorted(Path(folder).glob(pattern)) if path.suffix in (".json", ".npy", ".npz", ".safetensors")]
-    return {path.relative_to(folder).as_posix(): file_digest(path) for path in paths if path.name != "stamp.json" and not path.name.startswith(".")}
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in paths if path.name not in ("stamp.json", "names.json") and not path.name.startswith(".")}
 
 # %% ../nbs/07_model.ipynb #dfa8b07a
 PARTS = dict(bow="bow DOCUMENTS", embeddings="embed DOCUMENTS", sae="train", emission="interpret", topics="merge")    # part of a run -> the command that makes it
@@ -238,12 +238,16 @@ def topic_frame(
     topics,            # Topics
     vocabulary,        # words (V,)
     n_words=10,        # words of each topic
+    names=None,        # T `TopicName`s, or None
 ):                     # DataFrame with a row for each topic
     "Tabulate topics: size, name, words."
     import pandas as pd
     words = [[word for word, _ in row] for row in top_words(topics.components, vocabulary, n_words)]
-    return pd.DataFrame(dict(Topic=np.arange(len(words)), Count=topics.sizes, Name=[f"{t}_" + "_".join(row[:4]) for t, row in enumerate(words)], Representation=words,
+    table = pd.DataFrame(dict(Topic=np.arange(len(words)), Count=topics.sizes, Name=[f"{t}_" + "_".join(row[:4]) for t, row in enumerate(words)], Representation=words,
         Probability=topics.probability, Coverage=topics.coverage, Features=topics.n_features))
+    if names is not None:
+        for place, column, field in ((3, "CustomName", "name"), (4, "Kind", "kind")): table.insert(place, column, [getattr(name, field) for name in names])
+    return table
 
 # %% ../nbs/07_model.ipynb #ff38e178
 def save_embeddings(
@@ -418,7 +422,7 @@ def fit(
 @patch
 def _keep(self:SAETM, sae, bow, emb, interpretation, checksum):
     "Hold on to what the steps returned, and to the settings they worked with; topics of an earlier fit go."
-    for name in ("result_", "components_", "document_topics_", "topics_", "topic_sizes_", "n_topics_"): vars(self).pop(name, None)
+    for name in ("result_", "components_", "document_topics_", "topics_", "topic_sizes_", "n_topics_", "names_"): vars(self).pop(name, None)
     self.recipe_, self.seed_, self.settings_ = find_recipe(self.recipe), self.seed, dict(self.settings)
     self.sae_, self.bow_, self.vocabulary_, self.checksum_ = sae, bow, bow.vocabulary, checksum
     self.embeddings_, self.mean_ = emb, np.asarray(emb, np.float32).mean(0)
@@ -431,7 +435,7 @@ def _keep(self:SAETM, sae, bow, emb, interpretation, checksum):
 def set_n_topics(
     self:SAETM,
     n_topics,          # number of topics T, from 2 to the number of live features with words
-) -> SAETM:            # the same model
+) -> SAETM:            # the same model, its new topics without names
     "Merge the features into another number of topics; nothing is trained again."
     self._fitted("set_n_topics")
     check_n_topics(n_topics)
@@ -447,10 +451,10 @@ def _describe(self:SAETM, topic_of, n_topics):
         self.recipe_.refine, **split_settings(self.settings_)[describe_topics])
 
 @patch
-def _use(self:SAETM, topics):
+def _use(self:SAETM, topics, names=None):
     "Make `topics` the model's topics."
     self.result_, self.components_, self.document_topics_ = topics, topics.components, topics.shares
-    self.topics_, self.topic_sizes_, self.n_topics_ = largest_topic(topics.shares), topics.sizes, len(topics.sizes)
+    self.topics_, self.topic_sizes_, self.n_topics_, self.names_ = largest_topic(topics.shares), topics.sizes, len(topics.sizes), names
 
 @patch
 def _fitted(self:SAETM, call, needs="emission_"):
@@ -498,10 +502,10 @@ def fit_transform(
 def get_topic_info(
     self:SAETM,
     topic=None,        # a topic, 0..T-1; None for all
-):                     # DataFrame: Topic, Count, Name, Representation, Probability, Coverage, Features, and Representative_Docs if the documents are at hand
+):                     # DataFrame: Topic, Count, Name, CustomName and Kind where topics were named, Representation, Probability, Coverage, Features, and Representative_Docs if the documents are at hand
     "Tabulate the topics, largest first."
     self._fitted("get_topic_info", "result_")
-    table = topic_frame(self.result_, self.vocabulary_)
+    table = topic_frame(self.result_, self.vocabulary_, names=self.names_)
     if self.documents_ is not None: table["Representative_Docs"] = [self.get_representative_docs(t) for t in table.Topic]
     return table if topic is None else table[table.Topic == self._topic(topic)].reset_index(drop=True)
 
@@ -570,7 +574,7 @@ def _documents(self:SAETM, docs, call):
 def get_document_info(
     self:SAETM,
     docs=None,         # the documents the model was fitted on; None takes those it kept
-):                     # DataFrame: Document, Topic, Name, Top_n_words, Probability, Representative_document
+):                     # DataFrame: Document, Topic, Name, CustomName where topics were named, Top_n_words, Probability, Representative_document
     "Tabulate the documents and their topics."
     import pandas as pd
     docs = self._documents(docs, "get_document_info")
@@ -578,7 +582,8 @@ def get_document_info(
     name, words = np.append(info.Name.to_numpy(object), ""), np.append(info.Representation.str.join(" ").to_numpy(object), "")
     best = np.zeros(len(docs), bool)
     for topic in range(len(self.topic_sizes_)): best[self.representative_rows(topic)] = True
-    return pd.DataFrame(dict(Document=docs, Topic=self.topics_, Name=name[self.topics_], Top_n_words=words[self.topics_],
+    custom = {} if self.names_ is None else dict(CustomName=np.array([*self.custom_labels_, ""], object)[self.topics_])
+    return pd.DataFrame(dict(Document=docs, Topic=self.topics_, Name=name[self.topics_], **custom, Top_n_words=words[self.topics_],
         Probability=self.document_topics_.max(1).toarray().ravel(), Representative_document=best))
 
 @patch
@@ -593,6 +598,44 @@ def find_topics(
     cosine = (centre_rows(self._embed([query]), self.mean_) @ self.result_.centroids.T)[0]
     order = np.argsort(-cosine, kind="stable")[:n]
     return order.tolist(), cosine[order].tolist()
+
+# %% ../nbs/07_model.ipynb #334a76eb
+@patch
+def name_topics(
+    self:SAETM,
+    judge=None,        # prompted judge: a function from prompts to answers, `EndpointJudge`, `TransformersJudge`; None takes the first words
+    n_words: int = 10, # words shown of a topic
+) -> list:             # T `TopicName`s: name, kind, source
+    "Name the topics, and keep the names."
+    from saetm.judges import name_topics
+    self._fitted("name_topics", "result_")
+    self.names_ = name_topics(list(self.get_topics(50).values()), judge, n_words)
+    return self.names_
+
+@patch
+def set_topic_labels(
+    self:SAETM,
+    topic_labels,      # list of T names, or dict topic -> name; topics a dict leaves out keep the name they have
+) -> SAETM:            # the same model
+    "Name topics by hand."
+    from saetm.judges import TopicName, name_topics
+    self._fitted("set_topic_labels", "result_")
+    if not isinstance(topic_labels, dict):
+        if isinstance(topic_labels, str) or len(topic_labels) != len(self.topic_sizes_): raise ValueError(f"set_topic_labels needs a name for each of the {len(self.topic_sizes_)} topics, or a dict topic -> name; got {len(topic_labels)} names")
+        topic_labels = dict(enumerate(topic_labels))
+    wrong = [label for label in topic_labels.values() if not isinstance(label, str) or not label.strip()]
+    if wrong: raise TypeError(f"a name is a text that is not empty, got {wrong[0]!r}")
+    names = list(self.names_ or name_topics(list(self.get_topics().values())))
+    for topic, label in topic_labels.items():
+        topic = self._topic(topic)
+        names[topic] = TopicName(label, names[topic].kind, "given")
+    self.names_ = names
+    return self
+
+@patch(as_prop=True)
+def custom_labels_(self:SAETM):
+    "The names as a list of texts; None where nobody named the topics."
+    return None if getattr(self, "names_", None) is None else [name.name for name in self.names_]
 
 # %% ../nbs/07_model.ipynb #80ef61f0
 class Hierarchy(NamedTuple):
@@ -633,13 +676,14 @@ def report(
     "Write a self-contained report of topics and documents."
     from saetm import __version__
     from saetm.figures import topic_dicts, write_report
+    from saetm.judges import count_names
     from saetm.merging import ward_tree
     docs, result = self._documents(docs, "report"), self.result_
     representative = [[(int(row), docs[row], float(self.directions_[row] @ result.centroids[t])) for row in self.representative_rows(t, 5)] for t in range(len(result.sizes))]
-    topics = topic_dicts(self.components_, self.vocabulary_, result.sizes, representative=representative, coverage=result.coverage, probability=result.probability, n_features=result.n_features)
+    topics = topic_dicts(self.components_, self.vocabulary_, result.sizes, self.custom_labels_, representative=representative, coverage=result.coverage, probability=result.probability, n_features=result.n_features)
     x, y = np.asarray(self._map_positions() if positions is None else positions).T
     sae = getattr(self.sae_, "report", None)
-    told = dict(documents=len(docs), words=len(self.vocabulary_), encoder=encoder_name(self.encoder) if self.encoder is not None else "given embeddings", features=int((self.theta_.getnnz(0) > 0).sum()),
+    told = dict(**({} if self.names_ is None else dict(names=count_names(self.names_))), documents=len(docs), words=len(self.vocabulary_), encoder=encoder_name(self.encoder) if self.encoder is not None else "given embeddings", features=int((self.theta_.getnnz(0) > 0).sum()),
         **({} if sae is None else dict(explained_variance=round(sae.explained_variance, 3), features_a_document=round(sae.l0, 1), dead_features=f"{sae.dead_share:.1%}")),
         held_out_perplexity=round(self.emission_.perplexity, 1) if np.isfinite(self.emission_.perplexity) else "not measured", topics=len(result.sizes), seed=self.seed_, saetm=__version__)
     documents = dict(x=x, y=y, topic=self.topics_, text=docs, **({} if titles is None else dict(title=titles)))
@@ -785,6 +829,7 @@ def save(
     documents: bool = False,    # write the texts of the documents as well
 ) -> Path:                      # the folder
     "Write the model to a folder; nothing is pickled, and no text of a document is written unless asked for."
+    from saetm.judges import save_names
     self._fitted("save", "result_")
     folder = Path(path)
     (folder / "stamp.json").unlink(missing_ok=True)            # until all is written
@@ -793,7 +838,10 @@ def save(
     report = getattr(self.sae_, "report", None)
     save_sae(folder / "sae", self.sae_, {} if report is None else dict(report=report._asdict()))
     save_interpretation(folder / "emission", Interpretation(self.theta_, self.emission_, self.vectors_))
-    save_topics(folder / "topics" / str(self.n_topics_), self.result_, self.vocabulary_)
+    topics = folder / "topics" / str(self.n_topics_)
+    save_topics(topics, self.result_, self.vocabulary_)
+    if self.names_ is None: (topics / "names.json").unlink(missing_ok=True)
+    else: save_names(topics, self.names_)
     (folder / "documents.json").unlink(missing_ok=True)
     if documents: write_json(folder / "documents.json", self._documents(None, "save"))
     write_settings(folder, self)
@@ -832,13 +880,15 @@ def load(
     device="cpu",      # "cpu", "cuda" or "mps"
 ) -> SAETM:            # the model, as it was
     "Read a model from a folder."
+    from saetm.judges import load_names
     check_stamp(path, ".")
     folder, params = Path(path), read_settings(path)
     model = cls(**{**params, "device": device})
     emb, bow = open_embeddings(folder / "embeddings"), load_bow(folder / "bow")
     model._keep(load_reported_sae(folder / "sae"), bow, emb, load_interpretation(folder / "emission"), read_json(folder / "embeddings" / "manifest.json").get("checksum"))
     if (folder / "documents.json").exists(): model.documents_ = read_json(folder / "documents.json")
-    model._use(load_topics(folder / "topics" / str(model.n_topics)))
+    topics = folder / "topics" / str(model.n_topics)
+    model._use(load_topics(topics), load_names(topics))
     return model
 
 @patch
