@@ -696,7 +696,7 @@ def visualize_topics(
     self:SAETM,
     topics=None,          # numbers of the topics to show
     top_n_topics=None,    # or the largest so many
-    custom_labels=None,   # names of all T topics; None takes their first words
+    custom_labels=None,   # names of all T topics; None takes the model's names, or their first words
     **look,               # title, width, height
 ):                        # plotly Figure
     "Draw a map of the topics."
@@ -714,7 +714,7 @@ def visualize_documents(
     sample=None,               # share of the documents to draw, in 0..1
     hide_annotations: bool = False,      # no names on the map
     hide_document_hover: bool = False,   # no texts
-    custom_labels=None,        # names of all T topics; None takes their first words
+    custom_labels=None,        # names of all T topics; None takes the model's names, or their first words
     **look,                    # title, width, height
 ):                             # plotly Figure
     "Draw a map of the documents."
@@ -733,8 +733,8 @@ def _map_positions(self:SAETM):
 
 @patch
 def _topic_names(self:SAETM, names=None):
-    "Check names of all topics, or make them of the first words."
-    if names is None: return [", ".join(word for word, _ in words) for words in self.get_topics(3).values()]
+    "Check names of all topics, or take the model's, or make them of the first words."
+    if names is None or names is True: return self.custom_labels_ or [", ".join(word for word, _ in words) for words in self.get_topics(3).values()]
     if isinstance(names, str) or len(names) != len(self.topic_sizes_): raise ValueError(f"custom_labels must have one name for each of the {len(self.topic_sizes_)} topics, got {names!r:.60}")
     return [str(name) for name in names]
 
@@ -745,7 +745,7 @@ def visualize_hierarchy(
     orientation: str = "left",   # where the leaves are: "left", or "bottom"
     topics=None,          # numbers of the topics to show
     top_n_topics=None,    # or the largest so many
-    custom_labels=None,   # names of all T topics; None takes their first words
+    custom_labels=None,   # names of all T topics; None takes the model's names, or their first words
     **look,               # title, width, height
 ):                        # plotly Figure
     "Draw the tree of the topics."
@@ -779,7 +779,7 @@ def visualize_heatmap(
     self:SAETM,
     topics=None,          # numbers of the topics to show
     top_n_topics=None,    # or the largest so many
-    custom_labels=None,   # names of all T topics; None takes their first words
+    custom_labels=None,   # names of all T topics; None takes the model's names, or their first words
     **look,               # title, width, height
 ):                        # plotly Figure; like topics stand side by side
     "Draw the cosines between the topics' mean directions."
@@ -798,7 +798,7 @@ def visualize_topics_over_time(
     top_n_topics=None,    # the largest so many
     topics=None,          # or numbers of the topics to show
     normalize_frequency: bool = False,   # scale each topic to length 1
-    custom_labels=None,   # names of all T topics; None takes their first words
+    custom_labels=None,   # names of all T topics; None takes the model's names, or their first words
     **look,               # title, width, height
 ):                        # plotly Figure
     "Draw how often topics come up over time."
@@ -813,7 +813,7 @@ def visualize_topics_per_class(
     top_n_topics: int = 10,   # the largest so many
     topics=None,          # or numbers of the topics to show
     normalize_frequency: bool = False,   # scale each topic to length 1
-    custom_labels=None,   # names of all T topics; None takes their first words
+    custom_labels=None,   # names of all T topics; None takes the model's names, or their first words
     **look,               # title, width, height
 ):                        # plotly Figure
     "Draw how often topics come up in each class."

@@ -388,7 +388,8 @@ def test_an_empty_vocabulary_tells_the_counts_and_what_to_relax(command, tmp_pat
 # Order of calls
 
 CALLS = {   # every public method that needs a fitted model, with arguments it would take
-    "name_topics": (), "set_topic_labels": ({0: "engines"},),
+    "name_topics": (), "set_topic_labels": ({0: "engines"},), "visualize_topics": (), "visualize_documents": (), "visualize_hierarchy": (), "visualize_barchart": (),
+    "visualize_heatmap": (), "visualize_topics_over_time": (None,), "visualize_topics_per_class": (None,),
     "set_n_topics": (3,), "transform": (DOCS,), "get_topic_info": (), "get_topic": (0,), "get_topics": (), "representative_rows": (0,), "get_representative_docs": (),
     "get_document_info": (), "find_topics": ("engine",), "hierarchy": ([2, 3],), "report": ("report.html",), "save": ("model",), "push_to_hub": ("user/name",),
 }

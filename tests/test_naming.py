@@ -42,7 +42,7 @@ def test_names_and_what_is_of_no_use(serve, model, tmp_path, capsys):
     assert set(schema["required"]) == {"name", "kind"}
 
     loaded = SAETM.load(run)  # names are part of the model, and no part of its stamp
-    assert loaded.names_ == names and "Animals" in loaded.get_topic_info().CustomName.tolist()
+    assert loaded.names_ == names and "Animals" in loaded.get_topic_info().CustomName.tolist() and "Animals" in loaded._topic_names()
     loaded.report(tmp_path / "report.html", DOCS)
     page = (tmp_path / "report.html").read_text(encoding="utf8")
     assert "Animals" in page and "2 by top words, 1 by m" in page
