@@ -14,7 +14,7 @@ from scipy.special import xlogy
 from .corpus import atomic_path
 from .ctm import sample_words
 from .emission import idf_weights, mixture
-from .judges import TopicName, load_names, name_topics
+from .judges import TopicName, name_topics
 
 # %% auto #0
 __all__ = ['MEASURES', 'document_values', 'group_codes', 'group_totals', 'TopicShares', 'topic_shares', 'bootstrap_shares',
@@ -622,11 +622,9 @@ def timeline_model(
 
 def topic_names(
     model,  # fitted `SAETM`
-    folder=None,  # folder of its topics, such as topics/50 of a run, where `save_names` may have left names
 ) -> list:  # T `TopicName`s
     "Return the names that somebody gave the topics, or their first words."
-    given = load_names(folder) if folder is not None else None
-    return given or name_topics([[word for word, _ in words] for words in model.get_topics(10).values()])
+    return model.names_ or name_topics([[word for word, _ in words] for words in model.get_topics(10).values()])
 
 # %% ../nbs/17_analysis.ipynb #ecf586fa
 def group_words(

@@ -7,7 +7,8 @@ __all__ = ['is_fresh', 'run_model', 'say', 'step_bow', 'step_embed', 'run_embedd
            'interpreted', 'step_interpret', 'open_run', 'step_merge', 'step_report', 'print_topics', 'load_column',
            'cmd_bow', 'cmd_embed', 'cmd_train', 'cmd_interpret', 'cmd_merge', 'cmd_report', 'cmd_demo', 'run_facts',
            'cmd_info', 'evaluated_documents', 'run_topics', 'foreign_topics', 'cmd_evaluate', 'cmd_name',
-           'benchmark_settings', 'cmd_benchmark', 'make_parser', 'main']
+           'benchmark_settings', 'cmd_benchmark', 'read_bins', 'documents_column', 'analysed_run', 'cmd_compose',
+           'cmd_timeline', 'make_parser', 'main']
 
 # %% ../nbs/18_cli.ipynb #c7b9c3e0
 import argparse
@@ -375,6 +376,67 @@ def cmd_benchmark(args):
     failed = sum(state == "failed" for state in states.values())
     say(args, f"benchmark   {len(cells) - failed} scored, {failed} failed -> {args.run}/benchmark.parquet")
 
+# %% ../nbs/18_cli.ipynb #c0a17003
+def read_bins(
+    texts,             # words of --bins, or None
+):                     # bins of `timeline`
+    "Read bins of time: year, decade, a number, starts, NAME=START, or names of eras."
+    from saetm.analysis import read_times
+    if not texts: return "year"
+    if len(texts) == 1 and "=" not in texts[0]: return _value(texts[0])
+    if all("=" in text for text in texts): return dict(text.rsplit("=", 1) for text in texts)
+    try: return read_times(texts).tolist()
+    except ValueError: return texts
+
+# %% ../nbs/18_cli.ipynb #c0a17005
+def documents_column(
+    args,              # parsed arguments
+    column,            # a column of the documents
+):                     # documents and the column, both (D,)
+    "Read the documents and one column beside them: of a corpus of the package, or of a file."
+    if args.documents not in corpus_names(): return _documents(args), load_column(args.documents, column)
+    table = load_corpus(args.documents)
+    missing = [name for name in (args.text, column) if name not in table]
+    if missing: raise ValueError(f"the corpus {args.documents} has no column {missing[0]!r}; it has {', '.join(table)}")
+    return table[args.text].tolist(), table[column].tolist()
+
+
+def analysed_run(
+    args,              # parsed arguments
+    column,            # a column of the documents
+):                     # the model, names of its topics (T), the column (D,)
+    "Open a run to compare its documents."
+    from saetm.analysis import topic_names
+    docs, values = documents_column(args, column)
+    stored = read_settings(args.run) if (args.run / "settings.json").exists() else {}
+    model = SAETM.load(args.run) if args.n_topics in (None, stored.get("n_topics")) else step_merge(args.run, args)
+    model._documents(docs, args.command)
+    return model, topic_names(model), values
+
+# %% ../nbs/18_cli.ipynb #c0a17006
+def _given(args, names): return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+def cmd_compose(args):
+    "Compare groups of documents by their topics -> analysis/composition.parquet, .csv, .md, .png."
+    from saetm.analysis import compose, format_composition, write_composition
+    model, names, groups = analysed_run(args, args.groups)
+    known = {str(group): group for group in groups}
+    order = None if args.order is None else [known.get(name, name) for name in args.order]
+    result = compose(model.document_topics_, groups, names, order=order, **_given(args, [*_ANALYSIS, "small", *_FILTERS]))
+    out = write_composition(args.out or args.run / "analysis", result)
+    say(args, format_composition(result) + f"\ncomposition -> {out}")
+
+
+def cmd_timeline(args):
+    "Follow topics over time -> analysis/timeline.parquet, .csv, .md, .png, timeline_tests.parquet and .csv."
+    from saetm.analysis import format_timeline, is_eras, read_times, timeline, write_timeline
+    bins, (model, names, times) = read_bins(args.bins), analysed_run(args, args.dates)
+    try: times = times if is_eras(bins) else read_times(times)
+    except ValueError as error: raise ValueError(f"{args.documents}, column {args.dates!r}: {error}") from error
+    result = timeline(model.document_topics_, times, bins, names, **_given(args, [*_ANALYSIS, "small", "trim", *_FILTERS]))
+    out = write_timeline(args.out or args.run / "analysis", result)
+    say(args, format_timeline(result) + f"\ntimeline    -> {out}")
+
 # %% ../nbs/18_cli.ipynb #a2081986
 def _value(text):
     "Read an option: a number, true, false, none, or a text."
@@ -411,6 +473,8 @@ _commands = {   # command: (function, reads documents, settings of which functio
     "evaluate": (cmd_evaluate, False, [], []),
     "benchmark": (cmd_benchmark, False, [], []),
     "name": (cmd_name, False, [], []),
+    "compose": (cmd_compose, True, [], ["seed"]),
+    "timeline": (cmd_timeline, True, [], ["seed"]),
     "info": (cmd_info, False, [], []),
     "demo": (cmd_demo, False, [count_words, fit_sae, feature_vectors, describe_topics], ["encoder", "recipe", "seed", "device"]),
 }
@@ -472,6 +536,24 @@ def _add_benchmark(sub):
 
 _own_options = dict(evaluate=_add_evaluation, benchmark=_add_benchmark, name=_add_naming)     # command -> what adds its options
 
+# %% ../nbs/18_cli.ipynb #c0a17007
+_ANALYSIS, _FILTERS = ("measure", "min_share", "n_perm", "n_boot", "seed"), ("keep_abstract", "max_coverage", "min_docs")
+
+def _add_analysis(sub, name):
+    "Add the options of a comparison of groups or times."
+    from saetm.analysis import compose, filter_topics, timeline
+    if name == "compose":
+        sub.add_argument("--groups", required=True, help="column with the group of each document")
+        sub.add_argument("--order", nargs="+", metavar="GROUP", help="the groups that take part, in this order (default: all, sorted)")
+    else:
+        sub.add_argument("--dates", required=True, help="column with the date, year or era of each document")
+        sub.add_argument("--bins", nargs="+", help="year, decade, a number of bins with equally many documents, starts and an end, NAME=START of each, or names of eras in order (default: year)")
+    sub.add_argument("--n-topics", type=int, help="number of topics; another than the run's is merged first (default: that of the run)")
+    function = compose if name == "compose" else timeline
+    _add_settings(sub, function, [*_ANALYSIS[:-1], "small", *(["trim"] if name == "timeline" else [])])
+    _add_settings(sub, filter_topics, _FILTERS)
+    sub.add_argument("--out", type=Path, help="folder for the results (default: analysis/ in the run)")
+
 # %% ../nbs/18_cli.ipynb #6d300fc0
 def make_parser() -> argparse.ArgumentParser:   # the parser of the command line
     "Build the parser from the functions' own signatures."
@@ -482,7 +564,7 @@ def make_parser() -> argparse.ArgumentParser:   # the parser of the command line
     for name, (function, reads, functions, shared) in _commands.items():
         sub = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
         if reads:
-            sub.add_argument("documents", help="txt, csv, tsv, jsonl, json or parquet file, or hub:user/name")
+            sub.add_argument("documents", help="txt, csv, tsv, jsonl, json or parquet file, hub:user/name" + (", or a corpus of the package" if name in ("compose", "timeline") else ""))
             sub.add_argument("--text", default="text", help="column of the documents (default: text)")
             sub.add_argument("--split", default="train", help="split of a data set from the hub (default: train)")
         if name == "info": sub.add_argument("run", type=Path, help="folder of the run")
@@ -494,6 +576,7 @@ def make_parser() -> argparse.ArgumentParser:   # the parser of the command line
         if name == "train": sub.add_argument("--embeddings", help="folder, .npy, .safetensors or .pt file to take the embeddings from")
         if name == "interpret": sub.add_argument("--sae", help="pre-trained SAE: folder, file, or hub:user/name")
         if name in ("merge", "demo"): sub.add_argument("--n-topics", type=_value, default=None, help="number of topics (default: 50)")
+        if name in ("compose", "timeline"): _add_analysis(sub, name)
         if name == "report":
             sub.add_argument("--title", help="column with a title for each document")
             sub.add_argument("--label", help="column with a known label for each document")

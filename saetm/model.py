@@ -661,6 +661,35 @@ def hierarchy(
         parents[fine][topics[fine].topic_of[live]] = topics[coarse].topic_of[live]
     return Hierarchy(topics, parents)
 
+# %% ../nbs/07_model.ipynb #a1c07d03
+@patch
+def topics_per_class(
+    self:SAETM,
+    docs,              # the documents the model was fitted on; None for those it kept
+    classes,           # class of each document (D,); None for none
+    n_words: int = 5,  # words of a topic in a class
+):                     # DataFrame: Topic, Words, Frequency, Class
+    "Tabulate how often each topic is in each class, and its words there."
+    self._fitted("topics_per_class", "result_")
+    if docs is not None: self._documents(docs, "topics_per_class")
+    from saetm.analysis import topics_per_class
+    return topics_per_class(self, classes, n_words)
+
+@patch
+def topics_over_time(
+    self:SAETM,
+    docs,              # the documents the model was fitted on; None for those it kept
+    timestamps,        # time of each document (D,): dates, years or other numbers; None for none
+    bins="year",       # "year", "decade", number of bins, edges, dict name -> start, or names of eras in order
+    n_words: int = 5,  # words of a topic in a bin
+    nr_bins=None,      # number of bins with equally many documents, in place of `bins`
+):                     # DataFrame: Topic, Words, Frequency, Timestamp
+    "Tabulate how often each topic is in each bin of time, and its words there."
+    self._fitted("topics_over_time", "result_")
+    if docs is not None: self._documents(docs, "topics_over_time")
+    from saetm.analysis import topics_over_time
+    return topics_over_time(self, timestamps, bins if nr_bins is None else nr_bins, n_words)
+
 # %% ../nbs/07_model.ipynb #f6b46e37
 @patch
 def report(
