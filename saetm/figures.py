@@ -5,10 +5,12 @@
 # %% auto #0
 __all__ = ['topic_table', 'format_topics', 'short_names', 'plot_topic_sizes', 'plot_top_words', 'plot_training', 'plot_heatmap',
            'plot_hierarchy', 'layout_2d', 'topic_positions', 'plot_topic_map', 'json_for_html', 'topic_dicts',
-           'report_data', 'write_report']
+           'fit_pictures', 'fit_report', 'report_data', 'write_report']
 
 # %% ../nbs/08_figures.ipynb #c170e1f2
+import base64
 import html
+import io
 import json
 import re
 import shutil
@@ -577,6 +579,105 @@ def _neighbours(
     order = np.argsort(-nearness, axis=1, kind="stable")[:, :n]
     return [[[int(other), None if similarity is None else round(float(row[other]), 4)] for other in best if row[other] > -np.inf] for row, best in zip(nearness, order)]
 
+# %% ../nbs/08_figures.ipynb #viz80002
+_kinds = {"png": b"\x89PNG\r\n\x1a\n", "jpeg": b"\xff\xd8\xff", "gif": b"GIF8", "webp": b"RIFF"}
+
+def _picture_text(
+    image: bytes,  # of a PNG, JPEG, WebP or GIF file
+) -> str | None:  # what follows "data:" in the address of the picture; None if it is of no such kind
+    "Write a picture into an address."
+    kind = next((kind for kind, start in _kinds.items() if image.startswith(start)), None)
+    if kind is None or (kind == "webp" and image[8:12] != b"WEBP"): return None
+    return f"image/{kind};base64,{base64.b64encode(image).decode()}"
+
+def _thumbnail_column(
+    thumbnails,  # bytes or None for each document, or None
+    n_docs: int,  # D
+) -> dict:  # row -> picture
+    "Check the pictures."
+    if thumbnails is None: return {}
+    _check_length("thumbnails", thumbnails, n_docs, "document")
+    texts = {row: _picture_text(bytes(image)) for row, image in enumerate(thumbnails) if image is not None}
+    bad = [row for row, text in texts.items() if text is None]
+    if bad: raise ValueError(f"thumbnails must be bytes of PNG, JPEG, WebP or GIF files, or None; {len(bad)} are not, the first in rows {bad[:5]}")
+    return texts
+
+# %% ../nbs/08_figures.ipynb #viz80005
+def _number(value): return None if not np.isfinite(value) else float(f"{value:.9g}")
+
+def _shares_entry(
+    kind: str,  # "composition" or "timeline", for messages
+    result,  # has groups, n_docs, share, low, high (T, G), q (T,), dropped, notes, measure; a timeline centres, starts, slope, change and so on; or None
+    n_topics: int,  # T
+    **more,  # for the page
+) -> dict | None:  # as the page reads it
+    "Lay out shares by group or by time."
+    if result is None: return None
+    shape = (n_topics, len(result.groups))
+    for name in ("share", "low", "high"):
+        if np.shape(getattr(result, name)) != shape or not np.isfinite(getattr(result, name)).all(): raise ValueError(f"{kind}: {name} must be finite, of shape {shape} (topics, groups), got {np.shape(getattr(result, name))}")
+    single = ["q"] + ["slope", "change", "change_low", "change_high", "before", "after"] * (kind == "timeline")
+    topics = [{name: [_number(value) for value in getattr(result, name)[t]] for name in ("share", "low", "high")} | {name: _number(getattr(result, name)[t]) for name in single} | {"dropped": result.dropped.get(t)} for t in range(n_topics)]
+    if kind == "timeline": more = dict(more, centres=[_number(value) for value in result.centres], eras=np.asarray(result.starts).dtype.kind == "i")
+    return dict(more, groups=[str(group) for group in result.groups], n_docs=[int(n) for n in result.n_docs], measure=result.measure, notes=[note[:1].upper() + note[1:].rstrip(".") + "." for note in result.notes], topics=topics)
+
+# %% ../nbs/08_figures.ipynb #viz80009
+def _smaller(
+    text: str,  # a picture as `_picture_text` writes it
+    side: int,  # pixels of the longer side
+) -> str:  # the picture as WebP, or as it was if that is smaller
+    "Make a picture smaller."
+    from PIL import Image
+    with Image.open(io.BytesIO(base64.b64decode(text.split(",", 1)[1]))) as picture:
+        picture.thumbnail((side, side))
+        picture.convert("RGBA" if "A" in picture.getbands() or "transparency" in picture.info else "RGB").save(small := io.BytesIO(), "webp", quality=70)
+    return min(text, _picture_text(small.getvalue()), key=len)
+
+def fit_pictures(
+    thumbs: dict,  # row -> picture, as `_picture_text` writes it
+    room: int,  # bytes they may take
+    first,  # rows whose pictures are kept before others
+) -> tuple[dict, str]:  # pictures that fit, and what was done to them ("" for nothing)
+    "Make pictures smaller, and then fewer, until they fit."
+    if sum(map(len, thumbs.values())) + 12 * len(thumbs) <= room: return thumbs, ""
+    rows, side = list(thumbs), None
+    try:
+        for side in (128, 96, 64, 48):
+            tried = [len(_smaller(thumbs[row], side)) + 12 for row in rows[::-(-len(rows) // 60)]]
+            if np.mean(tried) * len(rows) <= .95 * room: break
+    except (OSError, SyntaxError, ValueError) as error: raise ValueError(f"thumbnails: a picture could not be read ({error}), and they take more than {room:,} bytes") from error
+    share = min(1., .95 * room / (np.mean(tried) * len(rows)))
+    spread = np.argsort(np.arange(len(rows)) * .6180339887 % 1, kind="stable")
+    order = dict.fromkeys([*(row for row in first if row in thumbs), *(rows[place] for place in spread)])
+    kept, left = {}, room
+    for row in list(order)[:max(0, int(share * len(rows)))]:
+        small = _smaller(thumbs[row], side)
+        left -= len(small) + 12
+        if left < 0: break
+        kept[row] = small
+    missing = "" if len(kept) == len(rows) else f", and {len(kept):,} of {len(rows):,} are kept"
+    return dict(sorted(kept.items())), f"Pictures are {side} pixels wide or high at most{missing}"
+
+# %% ../nbs/08_figures.ipynb #viz80011
+def fit_report(
+    data: dict,  # from `report_data`
+    max_bytes: int,  # that it may take as JSON
+) -> dict:  # the same, cut down where needed, with notes of what was cut
+    "Cut pictures and texts until a report fits."
+    def size(part): return len(json_for_html(part).encode("utf-8", "backslashreplace"))
+    texts, thumbs = data["docs"]["text"], data["thumbs"]
+    room = max_bytes - size({**data, "docs": {**data["docs"], "text": []}, "thumbs": {}}) - 2000
+    if room < 4 * len(texts): raise ValueError(f"a report of {len(texts):,} documents does not fit into {max_bytes:,} bytes even without their texts: allow more (max_bytes), or write one of a sample of the documents")
+    thumbs, said = fit_pictures(thumbs, room - min(size(texts), room // 3), [row for topic in data["topics"] for row, *_ in topic["reps"]])
+    notes, room = [said] * bool(said), room - size(thumbs)
+    for width in (120, 90, 70, 50, 36, 24, 12, 1):
+        if size(texts) <= room: break
+        texts = [_shorten(text, width) for text in texts]
+        cut = [f"Texts of documents are cut to {width} characters"] if width > 1 else ["Texts of documents are left out"]
+    else: cut = []
+    if texts is not data["docs"]["text"]: notes += cut
+    return {**data, "docs": {**data["docs"], "text": texts}, "thumbs": thumbs, "notes": data["notes"] + [f"{note}, so that this file stays small." for note in notes]}
+
 # %% ../nbs/08_figures.ipynb #d335a735
 def report_data(
     *,
@@ -585,6 +686,10 @@ def report_data(
     facts: dict,  # what the run was, in the order to be shown
     hierarchy=None,  # linkage (T - 1, 4) of the topics
     labels: dict | None = None,  # known labels: name -> one value a document
+    thumbnails=None,  # small pictures of the documents (D,): bytes of a PNG, JPEG, WebP or GIF file, or None
+    composition=None,  # shares by group, a `Composition`
+    group_name: str = "Group",  # what the groups are
+    timeline=None,  # shares over time, a `Timeline`
     similarity=None,  # similarities of the topics (T, T); by default nearness on the map
     snippet: int = 160,  # characters of a document in search and on the map
 ) -> dict:  # everything the page reads
@@ -607,6 +712,7 @@ def report_data(
         tree = dict(order=leaves_list(merges).tolist(), merges=[[int(a), int(b), float(f"{height:.4g}")] for a, b, height, _ in merges])
     return dict(topics=entries, docs=docs, facts=[[str(name).replace("_", " "), _fact(value)] for name, value in facts.items()], tree=tree,
                 labels=[_label_codes(name, values, n_docs) for name, values in (labels or {}).items()],
+                thumbs=_thumbnail_column(thumbnails, n_docs), notes=[], groups=_shares_entry("composition", composition, len(ids), name=str(group_name)), times=_shares_entry("timeline", timeline, len(ids)),
                 nearest_by="Nearest on the map" if similarity is None else "Most similar topics")
 
 # %% ../nbs/08_figures.ipynb #cd1a6da4
@@ -615,13 +721,15 @@ def write_report(
     *,
     title: str,  # shown at the top and as the name of the window
     language: str = "en",  # of the page, for screen readers
-    **contents,  # topics, documents, facts, hierarchy, labels, similarity, snippet: see `report_data`
+    max_bytes: int = 15_000_000,  # size of the file; pictures and texts are cut down to it, and the page says so
+    **contents,  # topics, documents, facts, hierarchy, labels, thumbnails, composition, timeline, similarity, snippet: see `report_data`
 ) -> int:  # size of the file in bytes
     "Write a report that a browser opens without a network."
     data = report_data(**contents)
     folder = files("saetm").joinpath("templates")
     style, program, page = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("report.css", "report.js", "report.html"))
     plain = "".join(f"<li>{html.escape(topic['name'])} ({topic['size']:,}): {html.escape(', '.join(word for word, _ in topic['words']))}</li>\n" for topic in data["topics"])
+    data = fit_report(data, max_bytes - sum(len(part.encode()) for part in (style, program, page, title, title, plain)))
     gaps = dict(title=html.escape(title), language=html.escape(language), css=style, js=program, data=json_for_html(data), plain=f"<ol>\n{plain}</ol>",
                 summary=f"{len(data['docs']['x']):,} documents · {len(data['topics']):,} topics")
     text = re.sub(r"\{\{(\w+)\}\}", lambda gap: gaps[gap[1]], page).encode("utf-8", "backslashreplace")

@@ -18,7 +18,7 @@ FLAGS = ("--headless --no-sandbox --disable-gpu --enable-unsafe-swiftshader --di
 # The protocol wants its pipes as descriptors 3 and 4: move ours there, over numbers that are out of the way, and become the browser.
 MOVE = ("import os, sys; a, b = (os.dup2(int(fd), at) for fd, at in zip(sys.argv[1:3], (90, 91))); "
         "os.dup2(a, 3); os.dup2(b, 4); os.execv(sys.argv[3], sys.argv[3:])")
-KEYS = {"Escape": 27, "ArrowDown": 40, "ArrowUp": 38, "Enter": 13, "Tab": 9, "/": 191}
+KEYS = {"Escape": 27, "ArrowDown": 40, "ArrowUp": 38, "Enter": 13, "Tab": 9, "/": 191, "0": 48}
 
 
 def need_chromium():

@@ -4,12 +4,15 @@
 // topics: {id, name, words: [[word, weight]], size, probability, coverage, n_features, x, y, near: [[index, score]], reps: [[row, text, weight]]}
 // docs:   {x, y, topic, text, title}: parallel lists; x and y are 0..9999; topic is an index into topics, or -1
 // tree:   {order: [topic index], merges: [[a, b, height]]} or null;  labels: [{name, values, codes}]
+// thumbs: {row: "image/png;base64,..."};  notes: sentences
+// groups: {name, measure, groups, n_docs, notes, topics: [{share, low, high, q, dropped}]} or null, lists of shares by group
+// times:  the same by interval, with centres, and for each topic q, slope, change, change_low, change_high, before, after
 const data = JSON.parse(document.getElementById("data").textContent);
-const { topics, docs, labels } = data;
+const { topics, docs, labels, thumbs } = data;
 const nDocs = docs.x.length, nTopics = topics.length;
 
 // One place for what is shown. `change` is the only function that writes to it.
-const state = { topic: -1, doc: -1, query: "", sort: "size", down: true, colour: -1, hover: -1, dark: false };
+const state = { topic: -1, doc: -1, query: "", sort: "size", down: true, colour: -1, hover: -1, dark: false, view: "map", tested: true, byDifference: true };
 
 // ------------------------------------------------------------------ small helpers
 const $ = id => document.getElementById(id);
@@ -51,7 +54,16 @@ const unspaced = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script
 const termsOf = query => fold(query).split(" ").filter(Boolean).map(term => unspaced.test(term) ? term : " " + term);
 const matches = (folded, terms) => terms.every(term => folded.includes(term));
 
-let foldedDocs = null;
+const foldedDocs = [];
+// Many documents take a second to fold, so it is done in the pauses after the page has opened, and what is missing when it is needed.
+function foldSome(deadline) {
+  const more = deadline === Infinity ? () => true : () => deadline.timeRemaining() > 2;
+  while (foldedDocs.length < nDocs && more()) for (const end = Math.min(nDocs, foldedDocs.length + 200); foldedDocs.length < end;) {
+    const row = foldedDocs.length;
+    foldedDocs.push(fold(docs.title ? docs.title[row] + " " + docs.text[row] : docs.text[row]));
+  }
+  if (foldedDocs.length < nDocs) window.requestIdleCallback?.(foldSome);
+}
 const foldedTopics = topics.map(topic => fold(topic.name + " " + topic.words.map(([word]) => word).join(" ")));
 const found = { active: false, terms: [], topics: new Set(), docs: [], isDoc: new Uint8Array(nDocs), perTopic: new Int32Array(nTopics) };
 
@@ -60,7 +72,7 @@ function search(query) {
   found.active = found.terms.length > 0;
   found.topics = new Set(); found.docs = []; found.isDoc.fill(0); found.perTopic.fill(0);
   if (!found.active) return;
-  foldedDocs ??= docs.text.map((text, row) => fold(docs.title ? docs.title[row] + " " + text : text));
+  foldSome(Infinity);
   foldedTopics.forEach((text, t) => { if (matches(text, found.terms)) found.topics.add(t); });
   for (let row = 0; row < nDocs; row++) if (matches(foldedDocs[row], found.terms)) {
     found.docs.push(row); found.isDoc[row] = 1;
@@ -160,12 +172,25 @@ const meter = (share, colour) => make("span", { class: "meter", style: { "--shar
 const bar = (label, share, value, colour) => make("li", {}, make("span", { class: "label" }, label), meter(share, colour), make("span", { class: "value", text: value }));
 const snippet = row => docs.text[row];
 
+const hasThumbs = Object.keys(thumbs).length > 0;
+const picture = (row, alt) => thumbs[row] ? make("img", { src: "data:" + thumbs[row], alt, decoding: "async" }) : null;
+const saidOf = row => docs.title ? docs.title[row] : docs.text[row];
+
+// The pictures of a topic: its representative documents first, then others as they come.
+function contactSheet(t, most = 24) {
+  const rows = [...new Set([...topics[t].reps.map(([row]) => row), ...(byTopic[t] ?? [])])].filter(row => thumbs[row]).slice(0, most);
+  if (!rows.length) return [];
+  return [make("h3", { text: "Pictures" }), make("ul", { class: "sheet" }, ...rows.map(row => make("li", {}, make("button", {
+    type: "button", title: saidOf(row), class: row === state.doc ? "pinned" : null, style: { "--hue": topicHue(t) }, on: { click: () => { change({ doc: row, topic: t }); flyTo(row); } } }, picture(row, saidOf(row))))))];
+}
+
 function card(row, text, source) {
   const t = docs.topic[row];
   return make("li", {}, make("button", {
       class: "card" + (row === state.doc ? " pinned" : ""), type: "button", style: { "--hue": topicHue(t) }, title: "Show on the map",
       on: { click: () => { change({ doc: row, topic: source ? t : state.topic }); flyTo(row); } },
     },
+    picture(row, ""),
     docs.title ? make("strong", {}, marked(docs.title[row])) : null,
     make("span", { class: "text" }, marked(text)),
     source ? make("span", { class: "from" }, make("span", { class: "swatch" }), make("span", { class: "grow", text: t < 0 ? "no topic" : topics[t].name })) : null));
@@ -182,6 +207,7 @@ function overview() {
   for (const [name, value] of data.facts) facts.append(make("dt", { text: name }), make("dd", { text: value }));
   return [make("h2", { text: "Overview" }),
     make("p", { class: "lead", text: "Each dot is a document; dots close to each other are about similar things. Choose a topic in the list or on the map to see its words and documents." }),
+    ...data.notes.map(note => make("p", { class: "lead note", text: note })),
     make("h3", { text: "This run" }), facts,
     make("h3", { text: "Keys" }),
     make("ul", { class: "keys" }, ...[["/", "search"], ["Esc", "back"], ["↑ ↓", "move in the list"], ["+ − 0", "zoom the map, show all of it"], ["← → ↑ ↓", "move the map when it has the focus"]]
@@ -235,9 +261,12 @@ function details(t) {
   if (matching.length) parts.push(make("h3", { text: `Documents with “${state.query.trim()}”` }), make("ul", { class: "cards" }, ...matching.map(row => card(row, snippet(row), false))));
   parts.push(make("h3", { text: "Words" }),
     make("ul", { class: "bars" }, ...topic.words.map(([word, weight]) => bar(marked(word), weight / strongest, weight.toPrecision(2), colour))));
-  if (topic.reps.length) parts.push(make("h3", { text: "Representative documents" }), make("ul", { class: "cards" }, ...topic.reps.map(([row, text]) => card(row, text, false))));
+  parts.push(...contactSheet(t));
+  if (topic.reps.length) parts.push(make("h3", { text: "Representative documents" }), make("ul", { class: "cards" }, ...topic.reps.slice(0, 5).map(([row, text]) => card(row, text, false))));
+  if (data.groups) parts.push(make("h3", { text: `Share by ${data.groups.name.toLowerCase()}` }), ...groupRows(t));
+  if (data.times) parts.push(make("h3", { text: "Share over time" }), ...timeChart(t));
   if (topic.near.length) parts.push(make("h3", { text: data.nearest_by }), make("ul", { class: "chips" }, ...topic.near.map(([other, score]) => chip(other, score === null ? "" : score.toFixed(2)))));
-  for (const label of labels) parts.push(...labelShares(t, label));
+  for (const label of labels) if (label.name !== data.groups?.name) parts.push(...labelShares(t, label));
   return parts;
 }
 
@@ -253,8 +282,96 @@ function drawPanel() {
   $("panel").replaceChildren(...{ topic: () => details(state.topic), document: () => loneDocument(state.doc), results, overview }[shows]());
 }
 
+// ------------------------------------------------------------------ groups and time
+const measured = { largest: "whose strongest topic it is", active: "in which the topic appears", share: "that the topic makes up" };
+const interval = (low, high) => `${(100 * low).toFixed(1)}–${percent(high)}`;
+const chance = q => q === null ? "" : q < .001 ? "q < 0.001" : `q = ${q.toPrecision(2)}`;
+
+// For each group a dot at its share, on a line from the lower to the upper end of its interval; each topic has its own scale.
+function groupRows(t) {
+  const entry = data.groups.topics[t], most = Math.max(...entry.high, 1e-9), place = value => (100 * value / most).toFixed(2) + "%";
+  return [make("ul", { class: "ranges" }, ...data.groups.groups.map((group, g) => make("li", { title: `${group}: ${percent(entry.share[g])} (${interval(entry.low[g], entry.high[g])}) of ${number(data.groups.n_docs[g])} documents` },
+    make("span", { class: "label", text: group }),
+    make("span", { class: "range", style: { "--hue": topicHue(t), "--at": place(entry.share[g]), "--low": place(entry.low[g]), "--high": place(entry.high[g]) } }),
+    make("span", { class: "value", text: percent(entry.share[g]) }))))];
+}
+
+// A line over time with its interval as a band; a dashed line where the topic changed. The pointer asks for one interval of time.
+function timeChart(t) {
+  const entry = data.times.topics[t], { groups, centres, n_docs } = data.times, wide = 320, high = 84, left = 5, right = 5, top = 6, bottom = 4;
+  const most = Math.max(...entry.high, 1e-9), first = centres[0], last = centres[centres.length - 1];
+  const x = time => left + (wide - left - right) * (last > first ? (time - first) / (last - first) : .5), y = share => top + (high - top - bottom) * (1 - share / most);
+  const space = "http://www.w3.org/2000/svg";
+  const draw = (tag, attributes) => { const e = document.createElementNS(space, tag); for (const [name, value] of Object.entries(attributes)) e.setAttribute(name, value); return e; };
+  const points = values => values.map((value, i) => `${x(centres[i]).toFixed(1)} ${y(value).toFixed(1)}`);
+  const said = make("p", { class: "said" }), mark = draw("path", { d: "", class: "mark" });
+  const svg = draw("svg", { viewBox: `0 0 ${wide} ${high}`, preserveAspectRatio: "none", class: "chart", role: "img", "aria-label": `${topics[t].name}: ${percent(entry.share[0])} in ${groups[0]}, ${percent(entry.share.at(-1))} in ${groups.at(-1)}` });
+  svg.style.setProperty("--hue", topicHue(t));
+  svg.append(...[0, most].map(share => draw("line", { x1: 0, x2: wide, y1: y(share), y2: y(share), class: "axis" })),
+    draw("path", { d: `M${[...points(entry.high), ...points(entry.low).reverse()].join("L")}Z`, class: "band" }),
+    draw("path", { d: `M${points(entry.share).join("L")}`, class: "line" }));
+  if (centres.length <= 45) svg.append(draw("path", { d: points(entry.share).map(point => `M${point}h0`).join(""), class: "points" }));
+  if (entry.change !== null) svg.append(draw("line", { x1: x(entry.change), x2: x(entry.change), y1: 2, y2: y(0), class: "change" }));
+  svg.append(mark);
+  const about = entry.change !== null ? `${moment(entry.change)} (${moment(entry.change_low)}–${moment(entry.change_high)}): from ${percent(entry.before)} to ${percent(entry.after)}`
+    : entry.dropped ? entry.dropped : entry.q !== null && entry.q < .05 ? (entry.slope > 0 ? "rises over the whole time" : "falls over the whole time") : "no change found";
+  const rest = () => { said.textContent = about; mark.setAttribute("d", ""); };
+  svg.addEventListener("pointermove", event => {
+    const box = svg.getBoundingClientRect(), here = (event.clientX - box.left) / box.width * wide;
+    const i = centres.reduce((best, time, j) => Math.abs(x(time) - here) < Math.abs(x(centres[best]) - here) ? j : best, 0);
+    said.textContent = `${groups[i]}: ${percent(entry.share[i])} (${interval(entry.low[i], entry.high[i])}) of ${number(n_docs[i])} documents`;
+    mark.setAttribute("d", `M${x(centres[i])} ${y(entry.share[i])}h0`);
+  });
+  svg.addEventListener("pointerleave", rest);
+  rest();
+  return [make("div", { class: "plot" }, make("span", { class: "most", text: percent(most) }), svg), make("div", { class: "ends" }, make("span", { text: groups[0] }), make("span", { text: groups.at(-1) })), said];
+}
+// Times are years with a fraction, dates become a year and month; others, such as the numbers of eras, stay what they are.
+function moment(time) {
+  const names = data.times.groups;
+  if (data.times.eras) return names[clamp(Math.round(time), 0, names.length - 1)];
+  if (time < 1000 || time > 3000 || Number.isInteger(time)) return String(Math.round(100 * time) / 100);
+  const year = Math.floor(time), [from, to] = [Date.UTC(year, 0, 1), Date.UTC(year + 1, 0, 1)];
+  return new Date(from + Math.round((time - year) * (to - from) / 864e5) * 864e5).toISOString().slice(0, 7);
+}
+
+const views = { map: "Map", ...(data.groups ? { groups: "Groups" } : {}), ...(data.times ? { timeline: "Timeline" } : {}) };
+const isFound = { groups: t => data.groups.topics[t].q !== null && data.groups.topics[t].q < .05,
+  timeline: t => data.times.topics[t].q !== null && data.times.topics[t].q < .05 };
+const spread = values => Math.max(...values) - Math.min(...values);
+const difference = { groups: t => { const { share } = data.groups.topics[t], mean = share.reduce((a, b) => a + b, 0) / share.length; return share.reduce((a, b) => a + (b - mean) ** 2, 0); },
+  timeline: t => data.times.topics[t].change !== null ? 1 + Math.abs(data.times.topics[t].after - data.times.topics[t].before) : isFound.timeline(t) ? spread(data.times.topics[t].share) : spread(data.times.topics[t].share) - 1 };
+
+// One card a topic, in the view that is shown.
+function drawView() {
+  for (const button of $("tabs").children) { const on = button.dataset.view === state.view; button.setAttribute("aria-selected", String(on)); button.tabIndex = on ? 0 : -1; }
+  for (const name of ["map", "groups", "timeline"]) $(name).hidden = name !== state.view;
+  document.body.dataset.view = state.view;
+  const place = $(state.view);
+  if (state.view === "map") { for (const name of ["groups", "timeline"]) $(name).replaceChildren(); return; }
+  const name = state.view, part = name === "groups" ? data.groups : data.times, kept = place.scrollTop;
+  const live = topics.map((_, t) => t).filter(t => !found.active || found.topics.has(t) || found.perTopic[t] > 0), good = live.filter(isFound[name]);
+  const tested = state.tested && good.length > 0, shown = (tested ? good : live).sort((a, b) => (state.byDifference ? difference[name](b) - difference[name](a) : 0) || topics[b].size - topics[a].size || a - b);
+  const choice = (label, options) => make("div", { class: "segments", role: "group", "aria-label": label }, ...options.map(([text, on, what]) =>
+    make("button", { type: "button", "aria-pressed": String(on), disabled: what === null, text, on: { click: () => change(what, "view") } })));
+  const each = name === "groups" ? `Share of the documents of each ${part.name.toLowerCase()}` : "Share of the documents of each interval of time";
+  place.replaceChildren(make("div", { class: "about" },
+      make("p", { text: `${each} ${measured[part.measure] ?? ""}, with 95% intervals. Each topic has its own scale; q is corrected for the number of topics.` }),
+      make("div", { class: "choices" },
+        choice("Which topics", [[name === "groups" ? `Different (${good.length})` : `Changed (${good.length})`, tested, good.length ? { tested: true } : null], [`All (${live.length})`, !tested, { tested: false }]]),
+        choice("Order", [[name === "groups" ? "By difference" : "By change", state.byDifference, { byDifference: true }], ["By size", !state.byDifference, { byDifference: false }]])),
+      ...part.notes.map(note => make("p", { class: "note", text: note }))),
+    make("ul", { class: "grid" }, ...shown.map(t => make("li", { class: "tile" + (t === state.topic ? " chosen" : ""), "data-tile": t, style: { "--hue": topicHue(t) } },
+      make("button", { class: "chip", type: "button", on: { click: () => change({ topic: t, doc: -1 }, "view") } }, make("span", { class: "swatch" }), make("span", { class: "grow" }, marked(topics[t].name)),
+        make("small", { text: part.topics[t].dropped ? "not tested" : chance(part.topics[t].q) })),
+      ...(name === "groups" ? groupRows(t) : timeChart(t)),
+      name === "groups" && part.topics[t].dropped ? make("p", { class: "said", text: part.topics[t].dropped }) : null))));
+  if (!shown.length) place.append(make("p", { class: "none", text: "No topic and no document has these words." }));
+  place.scrollTop = kept;
+}
+
 // ------------------------------------------------------------------ the map
-const canvas = $("canvas"), pen = canvas.getContext("2d");
+const canvas = $("canvas"), pen = canvas.getContext("2d", { alpha: false });
 const view = { scale: 1, x: 0, y: 0, whole: 1, width: 0, height: 0 };   // screen = scale * position + offset
 const byTopic = Array.from({ length: nTopics + 1 }, () => []);             // rows of each topic; the last list has no topic
 docs.topic.forEach((t, row) => byTopic[t < 0 ? nTopics : t].push(row));
@@ -274,43 +391,110 @@ const isEmphasised = row => (state.topic < 0 || docs.topic[row] === state.topic)
 const somethingChosen = () => state.topic >= 0 || found.active;
 const radius = () => clamp(130 / Math.sqrt(nDocs), 1.7, 5) * clamp((view.scale / view.whole) ** .45, .8, 3);
 
-function dots(rows, colour, size, accept) {
-  pen.fillStyle = colour;
-  pen.beginPath();
-  for (const row of rows) {
-    if (accept && !accept(row)) continue;
-    const x = view.scale * docs.x[row] + view.x, y = view.scale * docs.y[row] + view.y;
-    if (x < -9 || y < -9 || x > view.width + 9 || y > view.height + 9) continue;
-    pen.moveTo(x + size, y); pen.arc(x, y, size, 0, 6.2832);
-  }
-  pen.fill();
+// Dots are drawn by hand into the pixels of the page, which takes a tenth of the time that as many circles take, on any machine and
+// without a graphics card. A dot is a stamp: which pixels it covers, and by how much, for 16 places of its centre within a pixel.
+const raster = { image: null, pixels: null, wide: 0, high: 0, pad: 0 }, stamps = {};
+const colours = { key: "", ofRow: new Uint32Array(nDocs) }, emphasised = new Uint8Array(nDocs);
+let nEmphasised = 0;
+
+function packed(colour) {   // "#rgb", "#rrggbb" or "rgb(...)" as a pixel, opaque
+  const hex = colour[0] !== "#" ? null : colour.length === 4 ? colour.replace(/[^#]/g, "$&$&") : colour;
+  const [r, g, b] = hex ? [1, 3, 5].map(at => parseInt(hex.slice(at, at + 2), 16)) : colour.match(/\d+/g).map(Number);
+  return (255 << 24 | b << 16 | g << 8 | r) >>> 0;
 }
 
-// Colours by topic, or by one of the known labels.
-function groups() {
-  if (state.colour < 0) return byTopic.map((rows, t) => [rows, topicHue(t === nTopics ? -1 : t)]);
-  const label = labels[state.colour];
-  label.rows ??= label.values.map((_, code) => label.codes.flatMap((c, row) => c === code ? [row] : []));
-  return label.rows.map((rows, code) => [rows, hue(code)]);
+function colourDots() {
+  const key = `${state.dark} ${state.colour}`;
+  if (colours.key === key) return;
+  const label = labels[state.colour], codes = label ? label.codes : docs.topic, n = label ? label.values.length : nTopics;
+  const palette = Uint32Array.from({ length: n + 1 }, (_, i) => packed(label ? hue(i) : topicHue(i === n ? -1 : i)));
+  for (let row = 0; row < nDocs; row++) colours.ofRow[row] = palette[codes[row] < 0 ? n : codes[row]];
+  colours.key = key;
+}
+
+function emphasise() {
+  nEmphasised = 0;
+  for (let row = 0; row < nDocs; row++) nEmphasised += emphasised[row] = isEmphasised(row) ? 1 : 0;
+}
+
+function stampsOf(size) {
+  const key = `${size.toFixed(2)} ${raster.wide}`;
+  if (stamps[key]) return stamps[key];
+  if (Object.keys(stamps).length > 40) for (const old of Object.keys(stamps)) delete stamps[old];
+  const reach = Math.ceil(size + 1);
+  return stamps[key] = Array.from({ length: 16 }, (_, place) => {
+    const cx = (place % 4 + .5) / 4 - .5, cy = ((place >> 2) + .5) / 4 - .5, at = [], cover = [];
+    for (let y = -reach; y <= reach; y++) for (let x = -reach; x <= reach; x++) {
+      const share = clamp(size + .5 - Math.hypot(x - cx, y - cy), 0, 1);
+      if (share > .02) { at.push(y * raster.wide + x); cover.push(Math.round(256 * share)); }
+    }
+    return [Int32Array.from(at), Int32Array.from(cover)];
+  });
+}
+
+// Stamp the rows that are (or are not) emphasised; two channels of a pixel are mixed in one multiplication.
+function stampDots(want, size, alpha, colour) {
+  const all = stampsOf(size), { pixels, wide, high, pad } = raster, { x: xs, y: ys } = docs, dense = canvas.width / view.width;
+  const scale = view.scale * dense, left = view.x * dense + pad, top = view.y * dense + pad, edge = Math.ceil(size + 2);
+  for (let row = 0; row < nDocs; row++) {
+    if (want >= 0 && emphasised[row] !== want) continue;
+    const x = scale * xs[row] + left, y = scale * ys[row] + top, px = Math.floor(x), py = Math.floor(y);
+    if (px < edge || py < edge || px >= wide - edge || py >= high - edge) continue;
+    const [offsets, cover] = all[(Math.floor(4 * (y - py)) << 2) + Math.floor(4 * (x - px))], at = py * wide + px;
+    const ink = colour ?? colours.ofRow[row], redBlue = ink & 0xff00ff, green = ink & 0xff00;
+    for (let k = 0; k < offsets.length; k++) {
+      const i = at + offsets[k], below = pixels[i], a = cover[k] * alpha >> 8, rb = below & 0xff00ff, g = below & 0xff00;
+      pixels[i] = 0xff000000 | ((Math.imul(redBlue - rb, a) >> 8) + rb) & 0xff00ff | ((Math.imul(green - g, a) >> 8) + g) & 0xff00;
+    }
+  }
+}
+
+function drawDots() {
+  const dense = canvas.width / view.width, size = radius() * dense, chosen = somethingChosen(), few = chosen && nEmphasised < 200;
+  const steps = value => Math.round(value * 4) / 4, pad = Math.ceil(size * 1.7 + 8);
+  if (raster.wide !== canvas.width + 2 * raster.pad || raster.high !== canvas.height + 2 * raster.pad || pad > raster.pad) {
+    raster.pad = Math.max(pad, 24); raster.wide = canvas.width + 2 * raster.pad; raster.high = canvas.height + 2 * raster.pad;
+    raster.image = new ImageData(raster.wide, raster.high);
+    raster.pixels = new Uint32Array(raster.image.data.buffer);
+  }
+  colourDots();
+  raster.pixels.fill(packed(state.dark ? "#131417" : "#f6f6f3"));
+  if (chosen) stampDots(0, steps(size * .9), state.dark ? 128 : 154, packed(state.dark ? "#4a4e57" : "#cfcec6"));
+  stampDots(chosen ? 1 : -1, steps(size * (few ? 1.7 : chosen ? 1.25 : 1)), chosen ? 230 : 184);
+  pen.putImageData(raster.image, -raster.pad, -raster.pad, raster.pad, raster.pad, canvas.width, canvas.height);
+}
+
+// Close up, documents with a picture show it.
+const loaded = new Map();
+function drawPictures() {
+  if (!hasThumbs || view.scale < view.whole * 3) return;
+  const rows = [], [left, right] = [-view.x / view.scale, (view.width - view.x) / view.scale], [top, bottom] = [-view.y / view.scale, (view.height - view.y) / view.scale];
+  for (let sx = Math.floor(left / square); sx <= right / square; sx++) for (let sy = Math.floor(top / square); sy <= bottom / square; sy++)
+    for (const row of grid.get(sx * 1000 + sy) ?? []) if (thumbs[row] && emphasised[row] && docs.x[row] >= left && docs.x[row] <= right && docs.y[row] >= top && docs.y[row] <= bottom) rows.push(row);
+  if (!rows.length) return;
+  const size = clamp(Math.sqrt(view.width * view.height / rows.length) * .55, 0, 56);
+  if (size < 18) return;
+  for (const row of rows.slice(0, 400)) {
+    if (!loaded.has(row)) { const image = new Image(); image.onload = redraw; image.src = "data:" + thumbs[row]; loaded.set(row, image); }
+    const image = loaded.get(row);
+    if (!image.complete || !image.naturalWidth) continue;
+    const ratio = size / Math.max(image.naturalWidth, image.naturalHeight), w = image.naturalWidth * ratio, h = image.naturalHeight * ratio;
+    pen.drawImage(image, view.scale * docs.x[row] + view.x - w / 2, view.scale * docs.y[row] + view.y - h / 2, w, h);
+  }
 }
 
 function drawMap() {
-  const dense = window.devicePixelRatio || 1, size = radius(), chosen = somethingChosen();
-  const few = chosen && docs.x.reduce((count, _, row) => count + isEmphasised(row), 0) < 200;
+  if (!view.width || state.view !== "map") return;
+  const dense = canvas.width / view.width, size = radius();
+  drawDots();
   pen.setTransform(dense, 0, 0, dense, 0, 0);
-  pen.clearRect(0, 0, view.width, view.height);
-  if (chosen) {
-    pen.globalAlpha = state.dark ? .5 : .6;
-    for (const [rows] of groups()) dots(rows, state.dark ? "#4a4e57" : "#cfcec6", size * .9, row => !isEmphasised(row));
-  }
-  pen.globalAlpha = chosen ? .9 : .72;
-  for (const [rows, colour] of groups()) dots(rows, colour, size * (few ? 1.7 : chosen ? 1.25 : 1), chosen ? isEmphasised : null);
-  pen.globalAlpha = 1;
+  drawPictures();
   for (const row of [state.hover, state.doc]) if (row >= 0) {
     const x = view.scale * docs.x[row] + view.x, y = view.scale * docs.y[row] + view.y;
+    pen.beginPath(); pen.arc(x, y, size + 1, 0, 6.2832);
+    pen.fillStyle = topicHue(docs.topic[row]); if (!thumbs[row] || view.scale < view.whole * 3) pen.fill();
     pen.beginPath(); pen.arc(x, y, size + 3.5, 0, 6.2832);
     pen.lineWidth = 2; pen.strokeStyle = state.dark ? "#fff" : "#1d1d1b"; pen.stroke();
-    dots([row], topicHue(docs.topic[row]), size + 1);
   }
   drawLabels();
 }
@@ -327,13 +511,14 @@ function drawLabels() {
   const order = topics.map((_, t) => t).filter(t => topics[t].x !== null).sort((a, b) => first(b) - first(a) || topics[b].size - topics[a].size);
   const most = Math.max(4, view.width * view.height / 14000);   // more names than this would hide the dots
   boxes = [{ t: -1, left: view.width - 58, right: view.width, top: view.height - 142, bottom: view.height }];   // the zoom buttons
+  const family = getComputedStyle(document.body).fontFamily;
   pen.textBaseline = "middle"; pen.textAlign = "center"; pen.lineJoin = "round";
   for (const t of order) {
     if (boxes.length > most) break;
     const strong = t === state.topic || t === pointed, high = 20;
     if (found.active && !strong && !found.topics.has(t)) continue;
     if (state.topic >= 0 && !strong && !found.active) continue;
-    pen.font = `${strong ? 700 : 600} ${strong ? 13.5 : 12}px ${getComputedStyle(document.body).fontFamily}`;
+    pen.font = `${strong ? 700 : 600} ${strong ? 13.5 : 12}px ${family}`;
     const text = short(topics[t].name), wide = pen.measureText(text).width + 14;
     const middle = view.scale * topics[t].x + view.x, y = view.scale * topics[t].y + view.y;
     if (middle < -20 || middle > view.width + 20 || y < -10 || y > view.height + 10) continue;
@@ -364,7 +549,7 @@ function fit() {
 }
 
 function resize() {
-  const box = canvas.getBoundingClientRect(), dense = window.devicePixelRatio || 1;
+  const box = canvas.getBoundingClientRect(), dense = Math.min(window.devicePixelRatio || 1, Math.sqrt(6e6 / Math.max(1, box.width * box.height)));
   if (!box.width || !box.height) return;
   const untouched = view.scale === view.whole;
   canvas.width = Math.round(box.width * dense); canvas.height = Math.round(box.height * dense);
@@ -394,8 +579,9 @@ function fly(target) {
   flight = requestAnimationFrame(move);
 }
 const centred = (x, y, scale) => ({ scale, x: view.width / 2 - scale * x, y: view.height / 2 - scale * y });
-function flyTo(row) { fly(centred(docs.x[row], docs.y[row], Math.max(view.scale, view.whole * 3))); }
+function flyTo(row) { if (state.view === "map") fly(centred(docs.x[row], docs.y[row], Math.max(view.scale, view.whole * 3))); }
 function flyToTopic(t) {
+  if (state.view !== "map") change({ view: "map" });
   const middle = values => { const sorted = [...values].sort((a, b) => a - b); return [sorted[Math.floor(.1 * (sorted.length - 1))], sorted[Math.ceil(.9 * (sorted.length - 1))]]; };
   const [left, right] = middle(byTopic[t].map(row => docs.x[row])), [top, bottom] = middle(byTopic[t].map(row => docs.y[row]));
   const scale = Math.min(view.width / (right - left + 300), view.height / (bottom - top + 300)) * .85;
@@ -416,7 +602,7 @@ function nearestDot(x, y, reach = 14) {
 
 function showTooltip(row, x, y) {
   const t = docs.topic[row], tip = $("tooltip");
-  tip.replaceChildren(...[docs.title ? make("strong", { text: docs.title[row] }) : null, make("div", { class: "text", text: snippet(row) }),
+  tip.replaceChildren(...[picture(row, ""), docs.title ? make("strong", { text: docs.title[row] }) : null, make("div", { class: "text", text: snippet(row) }),
     make("div", { class: "from", style: { "--hue": topicHue(t) } }, make("span", { class: "swatch" }), make("span", { class: "grow", text: t < 0 ? "no topic" : topics[t].name })),
     ...labels.map(label => make("div", { class: "text", text: `${label.name}: ${label.values[label.codes[row]]}` }))].filter(Boolean));
   tip.hidden = false;
@@ -482,9 +668,11 @@ $("whole").addEventListener("click", showWhole);
 function change(what, from) {
   Object.assign(state, what);
   if ("query" in what) { search(state.query); pointed = -1; }
-  drawList(); drawPanel(); drawLegend(); redraw(); writeAddress();
+  if ("view" in what) hideTooltip();
+  emphasise(); drawList(); drawPanel(); drawLegend(); drawView(); redraw(); writeAddress();
   if ("topic" in what || "doc" in what) {
     $("panel").scrollTop = 0;
+    if (state.topic >= 0 && from !== "view" && state.view !== "map") $(state.view).querySelector(`[data-tile="${state.topic}"]`)?.scrollIntoView({ block: "nearest" });
     if (state.topic >= 0 && from !== "list") $("topics").querySelector(`[data-topic="${state.topic}"]`)?.scrollIntoView({ block: "nearest" });
     if (state.topic >= 0 && matchMedia("(max-width: 720px)").matches && from) $("panel").scrollIntoView();
   }
@@ -519,13 +707,14 @@ function readAddress() {
   setTheme(chosenTheme ? chosenTheme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches);
   const topic = asked.has("topic") ? topics.findIndex(one => String(one.id) === asked.get("topic")) : -1;
   $("search").value = asked.get("search") ?? "";
-  change({ topic, doc: -1, query: asked.get("search") ?? "", sort: orders[asked.get("sort")] ? asked.get("sort") : "size" });
+  change({ topic, doc: -1, query: asked.get("search") ?? "", sort: orders[asked.get("sort")] ? asked.get("sort") : "size", view: Object.hasOwn(views, asked.get("view") ?? "") ? asked.get("view") : "map" });
 }
 function writeAddress() {
   const parts = new URLSearchParams();
   if (state.topic >= 0) parts.set("topic", topics[state.topic].id);
   if (state.query.trim()) parts.set("search", state.query.trim());
   if (state.sort !== "size") parts.set("sort", state.sort);
+  if (state.view !== "map") parts.set("view", state.view);
   if (chosenTheme) parts.set("theme", chosenTheme);
   const hash = parts.toString() ? "#" + parts : "";
   if (hash !== location.hash) history.replaceState(null, "", hash || location.pathname + location.search);
@@ -534,6 +723,15 @@ function writeAddress() {
 // ------------------------------------------------------------------ start
 for (const [name, order] of Object.entries(orders)) $("sorts").append(make("button", { type: "button", "data-sort": name, text: order.title,
   on: { click: () => change({ sort: name, down: name === state.sort && name !== "related" ? !state.down : true }) } }));
+$("tabs").hidden = Object.keys(views).length < 2;
+for (const [name, title] of Object.entries(views)) $("tabs").append(make("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": name, "data-view": name, text: title, on: { click: () => change({ view: name }) } }));
+$("tabs").addEventListener("keydown", event => {
+  const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key], names = Object.keys(views);
+  if (!by) return;
+  event.preventDefault();
+  change({ view: names[(names.indexOf(state.view) + by + names.length) % names.length] });
+  $(`tab-${state.view}`).focus();
+});
 if (labels.length) $("colours").append(make("select", { "aria-label": "Colour the dots by", on: { change: event => change({ colour: Number(event.target.value) }) } },
   make("option", { value: -1, text: "Colour by topic" }), ...labels.map((label, i) => make("option", { value: i, text: `Colour by ${label.name.toLowerCase()}` }))));
 canvas.setAttribute("aria-label", `Map of ${number(nDocs)} documents in ${nTopics} topics. The list of topics has the same content as text.`);
@@ -562,5 +760,6 @@ window.addEventListener("hashchange", readAddress);
 new ResizeObserver(resize).observe(canvas);
 readAddress();
 resize();
+window.requestIdleCallback?.(foldSome);
 document.documentElement.dataset.ready = "yes";
 })();
