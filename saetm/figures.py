@@ -515,7 +515,7 @@ def _topic_entry(
     return dict(id=int(topic["id"]), name=str(topic.get("name") or ", ".join(word for word, _ in words[:3])), size=int(topic["size"]),
                 words=[[word, float(f"{weight:.4g}")] for word, weight in words], coverage=rounded("coverage"), probability=rounded("probability"),
                 n_features=None if topic.get("n_features") is None else int(topic["n_features"]),
-                reps=[[int(doc["row"]), _shorten(doc["text"], width), float(f"{doc['weight']:.4g}")] for doc in representative])
+                reps=[[int(doc["row"]), _shorten(doc["text"], width) if place < 5 else "", float(f"{doc['weight']:.4g}")] for place, doc in enumerate(representative)])   # five are read, the others are pictures
 
 # %% ../nbs/08_figures.ipynb #5ef06e0a
 def _document_columns(

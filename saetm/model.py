@@ -700,6 +700,7 @@ def report(
     titles=None,       # a title for each document (D,)
     labels=None,       # known labels: name -> a value for each document
     facts=None,        # further facts to tell about the run: name -> value
+    thumbnails=None,   # small pictures of the documents (D,): bytes of a PNG, JPEG, WebP or GIF file, or None
     positions=None,    # places of the documents on the map (D, 2); None lays them out, which takes some seconds for every thousand
 ) -> int:              # bytes written
     "Write a self-contained report of topics and documents."
@@ -708,7 +709,7 @@ def report(
     from saetm.judges import count_names
     from saetm.merging import ward_tree
     docs, result = self._documents(docs, "report"), self.result_
-    representative = [[(int(row), docs[row], float(self.directions_[row] @ result.centroids[t])) for row in self.representative_rows(t, 5)] for t in range(len(result.sizes))]
+    representative = [[(int(row), docs[row], float(self.directions_[row] @ result.centroids[t])) for row in self.representative_rows(t, 5 if thumbnails is None else 24)] for t in range(len(result.sizes))]
     topics = topic_dicts(self.components_, self.vocabulary_, result.sizes, self.custom_labels_, representative=representative, coverage=result.coverage, probability=result.probability, n_features=result.n_features)
     x, y = np.asarray(self._map_positions() if positions is None else positions).T
     sae = getattr(self.sae_, "report", None)
@@ -716,7 +717,7 @@ def report(
         **({} if sae is None else dict(explained_variance=round(sae.explained_variance, 3), features_a_document=round(sae.l0, 1), dead_features=f"{sae.dead_share:.1%}")),
         held_out_perplexity=round(self.emission_.perplexity, 1) if np.isfinite(self.emission_.perplexity) else "not measured", topics=len(result.sizes), seed=self.seed_, saetm=__version__)
     documents = dict(x=x, y=y, topic=self.topics_, text=docs, **({} if titles is None else dict(title=titles)))
-    return write_report(path, title=title, topics=topics, documents=documents, facts={**(facts or {}), **told}, labels=labels,
+    return write_report(path, title=title, topics=topics, documents=documents, facts={**(facts or {}), **told}, labels=labels, thumbnails=thumbnails,
         hierarchy=ward_tree(result.centroids, np.maximum(result.probability, 1e-9)), similarity=result.centroids @ result.centroids.T)
 
 # %% ../nbs/07_model.ipynb #vizm0002
