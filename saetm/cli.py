@@ -171,7 +171,7 @@ def step_merge(run, args):
     return model
 
 # %% ../nbs/18_cli.ipynb #f5efdedc
-def step_report(run, args, docs, titles=None, labels=None, facts=None):
+def step_report(run, args, docs, titles=None, labels=None, facts=None, **more):
     "Write the report: report.html."
     model = SAETM.load(run)
     stamp = dict(embeddings=embeddings_digest(run), seed=model.seed)
@@ -179,7 +179,7 @@ def step_report(run, args, docs, titles=None, labels=None, facts=None):
         from saetm.figures import layout_2d
         save_arrays(run / "map" / "positions.npz", positions=layout_2d(model.directions_, model.seed))
         write_stamp(run, "map", ["map/*"], **stamp)
-    size = model.report(run / "report.html", docs, titles=titles, labels=labels, facts=facts, positions=load_arrays(run / "map" / "positions.npz")["positions"])
+    size = model.report(run / "report.html", docs, titles=titles, labels=labels, facts=facts, positions=load_arrays(run / "map" / "positions.npz")["positions"], **more)
     say(args, f"report      {size / 1e6:.1f} MB -> {run}/report.html")
     return model
 
@@ -220,7 +220,10 @@ def cmd_merge(args): "Merge features into topics -> topics/<T>/, and print them.
 
 def cmd_report(args):
     "Write the report -> report.html."
-    step_report(args.run, args, _documents(args), _column(args, "title"), {args.label: _column(args, "label")} if args.label else None)
+    groups, times = (load_column(args.documents, column) if column else None for column in (args.groups, args.dates))
+    if args.bins and not args.dates: raise ValueError("--bins are bins of time: name a column with --dates")
+    step_report(args.run, args, _documents(args), _column(args, "title"), {args.label: _column(args, "label")} if args.label else None,
+        groups=None if groups is None else {args.groups: groups}, times=times, bins=read_bins(args.bins))
 
 def cmd_demo(args):
     "Run everything on the embedded corpus: 10,033 lead paragraphs of Wikipedia."
@@ -580,6 +583,9 @@ def make_parser() -> argparse.ArgumentParser:   # the parser of the command line
         if name == "report":
             sub.add_argument("--title", help="column with a title for each document")
             sub.add_argument("--label", help="column with a known label for each document")
+            sub.add_argument("--groups", help="column with the group of each document: a tab compares them")
+            sub.add_argument("--dates", help="column with the date, year or era of each document: a tab follows the topics")
+            sub.add_argument("--bins", nargs="+", help="bins of time, as for `saetm timeline` (default: year)")
         sub.add_argument("--quiet", action="store_true", help="print nothing but errors")
         sub.add_argument("--debug", action="store_true", help="show where an error came from")
         sub.set_defaults(function=function)

@@ -701,6 +701,9 @@ def report(
     labels=None,       # known labels: name -> a value for each document
     facts=None,        # further facts to tell about the run: name -> value
     thumbnails=None,   # small pictures of the documents (D,): bytes of a PNG, JPEG, WebP or GIF file, or None
+    groups=None,       # group of each document (D,), or name -> groups: their shares of each topic get a tab
+    times=None,        # time of each document (D,): the topics' course gets a tab
+    bins="year",       # bins of `timeline`
     positions=None,    # places of the documents on the map (D, 2); None lays them out, which takes some seconds for every thousand
 ) -> int:              # bytes written
     "Write a self-contained report of topics and documents."
@@ -717,8 +720,25 @@ def report(
         **({} if sae is None else dict(explained_variance=round(sae.explained_variance, 3), features_a_document=round(sae.l0, 1), dead_features=f"{sae.dead_share:.1%}")),
         held_out_perplexity=round(self.emission_.perplexity, 1) if np.isfinite(self.emission_.perplexity) else "not measured", topics=len(result.sizes), seed=self.seed_, saetm=__version__)
     documents = dict(x=x, y=y, topic=self.topics_, text=docs, **({} if titles is None else dict(title=titles)))
-    return write_report(path, title=title, topics=topics, documents=documents, facts={**(facts or {}), **told}, labels=labels, thumbnails=thumbnails,
+    group_name, groups = next(iter(groups.items())) if isinstance(groups, dict) else ("Group", groups)
+    composition, timeline = self._compared(docs, groups, times, bins)
+    return write_report(path, title=title, topics=topics, documents=documents, facts={**(facts or {}), **told}, labels={**_group_label(group_name, groups), **(labels or {})}, thumbnails=thumbnails,
+        composition=composition, group_name=group_name, timeline=timeline,
         hierarchy=ward_tree(result.centroids, np.maximum(result.probability, 1e-9)), similarity=result.centroids @ result.centroids.T)
+
+@patch
+def _compared(self:SAETM, docs, groups, times, bins):
+    "Compare groups and times, where they were given."
+    from saetm.analysis import compose_model, timeline_model
+    for name, values in dict(groups=groups, times=times).items():
+        if values is not None and len(values) != len(docs): raise ValueError(f"{name} must have one entry for each document: expected {len(docs)}, got {len(values)}")
+    return (None if groups is None else compose_model(self, groups, seed=self.seed_)), (None if times is None else timeline_model(self, times, bins, seed=self.seed_))
+
+def _group_label(name, groups, most=40):
+    "Let the map be coloured by groups, unless they are too many to be told apart."
+    if groups is None: return {}
+    shown = [str(group) if group is not None and group == group and str(group).strip() else "none" for group in groups]
+    return {name: shown} if len(set(shown)) <= most else {}
 
 # %% ../nbs/07_model.ipynb #vizm0002
 @patch
