@@ -234,7 +234,7 @@ def cmd_demo(args):
     step_bow(args.run, args, docs); step_embed(args.run, args, docs); step_train(args.run, args); step_interpret(args.run, args)
     model = step_merge(args.run, args)
     print_topics(model, args)
-    step_report(args.run, args, docs, table.title.tolist(), dict(subject=table.topic.tolist()), dict(corpus="lead paragraphs of 10,033 vital articles of Wikipedia (CC BY-SA 4.0)"))
+    step_report(args.run, args, docs, table.title.tolist(), None, dict(corpus="lead paragraphs of 10,033 vital articles of Wikipedia (CC BY-SA 4.0)"), groups=dict(subject=table.topic.tolist()))
     say(args, f"Open {args.run}/report.html in a browser. Another number of topics: saetm merge --run {args.run} --n-topics 100")
 
 # %% ../nbs/18_cli.ipynb #7ec251f2

@@ -38,6 +38,7 @@ def record(run):
 
 def write(path):
     "Write the report from what was kept and the corpus."
+    from saetm.analysis import compose
     from saetm.data import load_corpus
     from saetm.figures import write_report
 
@@ -50,7 +51,8 @@ def write(path):
         hierarchy, similarity = kept["hierarchy"].astype(float), kept["similarity"].astype(float)
     for topic in contents["topics"]:
         topic["representative"] = [dict(entry, text=texts[entry["row"]]) for entry in topic["representative"]]
-    return write_report(path, title="Topics of 10,033 Wikipedia paragraphs", documents=documents, hierarchy=hierarchy, similarity=similarity, labels=dict(subject=table.topic.tolist()), **contents)
+    composition = compose(documents["topic"], table.topic, [topic["name"] for topic in contents["topics"]])
+    return write_report(path, title="Topics of 10,033 Wikipedia paragraphs", documents=documents, hierarchy=hierarchy, similarity=similarity, labels=dict(subject=table.topic.tolist()), composition=composition, group_name="subject", **contents)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ const state = { topic: -1, doc: -1, query: "", sort: "size", down: true, colour:
 const $ = id => document.getElementById(id);
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const number = value => value.toLocaleString("en");
-const percent = share => (100 * share).toFixed(share < .001 ? 2 : 1) + "%";
+const percent = share => share === 0 ? "0%" : (100 * share).toFixed(share < .001 ? 2 : 1) + "%";
 
 // Make an element. Text always goes in as text, never as markup.
 function make(tag, { text, style, on, ...attributes } = {}, ...children) {
@@ -259,9 +259,8 @@ function details(t) {
     make("div", { class: "actions" }, make("button", { class: "tool", type: "button", text: "Zoom to the topic", disabled: topic.size === 0, on: { click: () => flyToTopic(t) } }))];
   if (pinned.length) parts.push(make("h3", { text: "The chosen document" }), make("ul", { class: "cards" }, ...pinned.map(row => card(row, snippet(row), false))));
   if (matching.length) parts.push(make("h3", { text: `Documents with “${state.query.trim()}”` }), make("ul", { class: "cards" }, ...matching.map(row => card(row, snippet(row), false))));
-  parts.push(make("h3", { text: "Words" }),
+  parts.push(...contactSheet(t), make("h3", { text: "Words" }),
     make("ul", { class: "bars" }, ...topic.words.map(([word, weight]) => bar(marked(word), weight / strongest, weight.toPrecision(2), colour))));
-  parts.push(...contactSheet(t));
   if (topic.reps.length) parts.push(make("h3", { text: "Representative documents" }), make("ul", { class: "cards" }, ...topic.reps.slice(0, 5).map(([row, text]) => card(row, text, false))));
   if (data.groups) parts.push(make("h3", { text: `Share by ${data.groups.name.toLowerCase()}` }), ...groupRows(t));
   if (data.times) parts.push(make("h3", { text: "Share over time" }), ...timeChart(t));
@@ -360,6 +359,7 @@ function drawView() {
       make("div", { class: "choices" },
         choice("Which topics", [[name === "groups" ? `Different (${good.length})` : `Changed (${good.length})`, tested, good.length ? { tested: true } : null], [`All (${live.length})`, !tested, { tested: false }]]),
         choice("Order", [[name === "groups" ? "By difference" : "By change", state.byDifference, { byDifference: true }], ["By size", !state.byDifference, { byDifference: false }]])),
+      ...(!good.length && !found.active ? [make("p", { class: "note", text: name === "groups" ? "No topic differs between the groups by more than chance would have it." : "No topic changes by more than chance would have it." })] : []),
       ...part.notes.map(note => make("p", { class: "note", text: note }))),
     make("ul", { class: "grid" }, ...shown.map(t => make("li", { class: "tile" + (t === state.topic ? " chosen" : ""), "data-tile": t, style: { "--hue": topicHue(t) } },
       make("button", { class: "chip", type: "button", on: { click: () => change({ topic: t, doc: -1 }, "view") } }, make("span", { class: "swatch" }), make("span", { class: "grow" }, marked(topics[t].name)),
@@ -479,6 +479,8 @@ function drawPictures() {
     const image = loaded.get(row);
     if (!image.complete || !image.naturalWidth) continue;
     const ratio = size / Math.max(image.naturalWidth, image.naturalHeight), w = image.naturalWidth * ratio, h = image.naturalHeight * ratio;
+    pen.fillStyle = "#fff"; pen.strokeStyle = topicHue(docs.topic[row]); pen.lineWidth = 2;
+    pen.beginPath(); pen.roundRect(view.scale * docs.x[row] + view.x - size / 2 - 2, view.scale * docs.y[row] + view.y - size / 2 - 2, size + 4, size + 4, 5); pen.fill(); pen.stroke();
     pen.drawImage(image, view.scale * docs.x[row] + view.x - w / 2, view.scale * docs.y[row] + view.y - h / 2, w, h);
   }
 }
