@@ -301,6 +301,8 @@ def _short(name, width=34):
     return textwrap.shorten(str(name), width, placeholder=" …")
 
 
+_labels = {"largest": "share of documents", "share": "share of topic in documents", "active": "share of documents with the topic"}
+
 def _percent(share, place=None): return f"{100 * share:g}%"
 
 
@@ -330,7 +332,7 @@ def plot_composition(
         ax.barh(y, share, height * .94, color=colours[g], label=f"{name} ({n:,})")
         for colour, width in (("w", 2.5), ("0.2", 1)): ax.hlines(y, result.low[chosen, g], result.high[chosen, g], color=colour, lw=width)
     ax.set_yticks(place, [_short(result.names[t]) for t in chosen], fontsize=9)
-    ax.set(ylim=(len(chosen) - .5, -.5), xlim=(0, None), xlabel="share of documents")
+    ax.set(ylim=(len(chosen) - .5, -.5), xlim=(0, None), xlabel=_labels[result.measure])
     ax.tick_params(axis="y", length=0); ax.spines[["top", "right"]].set_visible(False)
     ax.xaxis.set_major_formatter(_percent)
     ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
