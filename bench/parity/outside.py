@@ -2,9 +2,10 @@
 
     python outside.py JOBS.json
 
-A job holds `model`, `seed`, `n_topics`, `settings`, `data` (folder with counts.npz, vocabulary.json, embeddings.npy) and `out` (result file).
-A result holds what the package says of topics and documents, `beta` (T, V) and `theta` (D, T), and for networks that end in a batch norm also
-`beta_read` and `theta_read`: the same network as saetm reads it, see `read_network`.
+A job holds `function`, `seed`, `n_topics`, `settings`, `data` (folder with counts.npz, vocabulary.json, embeddings.npy) and `out` (result file).
+A result holds what the package says of topics and documents: `beta` (T, V), of which only the order of words matters, and `theta` (D, T).
+A function whose name ends in `_ours` makes the choices of saetm where the package makes others, and says which. One whose name ends in `_numbers` gives numbers
+for same_numbers.py: of LDA, topics after some passes from given draws; of a network, its parameters under our names, and loss and gradients of one batch.
 """
 import json, os, random, sys, time
 from pathlib import Path
@@ -13,7 +14,6 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import torch
 from scipy import sparse
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 for name in ("torchvision", "torchvision.datasets", "torchvision.datasets.utils"): sys.modules[name] = ModuleType(name)
@@ -29,14 +29,16 @@ def lda(counts, emb, vocabulary, n_topics, settings):
     return dict(beta=trainer.get_beta(), theta=theta)
 
 
-def lda_batch(counts, emb, vocabulary, n_topics, settings):
-    "gensim's variational Bayes with one update of the topics a pass, as in scikit-learn."
+def lda_ours(counts, emb, vocabulary, n_topics, settings):
+    "gensim as scikit-learn does it: one update a pass, which replaces the topics (decay 0: gensim's default mixes old and new in this mode as well), up to 100 updates of a document."
     from gensim.matutils import Sparse2Corpus, corpus2dense
     from gensim.models import LdaModel
     corpus = list(Sparse2Corpus(counts, documents_columns=False))
-    model = LdaModel(corpus, n_topics, dict(enumerate(vocabulary)), passes=settings["passes"], update_every=0, eval_every=None,
-        iterations=100, gamma_threshold=1e-3, dtype=np.float64)                     # the two stops of a document's updates: scikit-learn's
+    model = LdaModel(corpus, n_topics, dict(enumerate(vocabulary)), passes=settings["passes"], update_every=0, decay=0.0, eval_every=None, iterations=100, dtype=np.float64)
     return dict(beta=model.get_topics(), theta=corpus2dense(model.get_document_topics(corpus, minimum_probability=0), n_topics).T)
+
+
+def dense(counts): return torch.from_numpy(counts.toarray().astype(np.float32))
 
 
 def train(net, rows, settings):
@@ -44,52 +46,151 @@ def train(net, rows, settings):
     from topmost.trainers import BasicTrainer
     data = SimpleNamespace(train_dataloader=DataLoader(rows, settings["batch_size"], shuffle=True), train_data=rows, vocab=[])
     trainer = BasicTrainer(net, data, epochs=settings["epochs"], learning_rate=settings["lr"], batch_size=settings["batch_size"])
+    trainer.make_optimizer = lambda: torch.optim.Adam(net.parameters(), settings["lr"], (settings["beta1"], 0.999), weight_decay=settings["weight_decay"])
     trainer.get_top_words = lambda: None
     return trainer.train()[1]
 
 
-@torch.no_grad()
-def read_network(net, rows, settings, logits):
-    "Topics as words of a document that has one topic, batch norm included; shares with means and variances of the batch norms from a last pass."
+def set_norms(net, **values):
+    "Set what all batch norms of a network have in common."
     for layer in net.modules():
-        if isinstance(layer, torch.nn.BatchNorm1d): layer.momentum = 0.1
-    net.train()
-    for batch in DataLoader(rows, settings["batch_size"], shuffle=True): net(batch)
-    net.eval()
-    return dict(beta_read=F.softmax(net.decoder_bn(logits(torch.eye(net.fc21.out_features))), 1).numpy(), theta_read=net.get_theta(rows).numpy())
+        if isinstance(layer, torch.nn.BatchNorm1d): layer.__dict__.update(values)
+    return net
 
 
-def product_of_experts(net, rows, settings, logits=None):
-    "Train a network that ends in a batch norm, and read it in both ways."
+def fitted(net, rows, settings):
+    "Train, and take the decoder's weights as topics, as TopMost does."
     theta = train(net, rows, settings)
-    return dict(beta=net.get_beta().detach().numpy(), theta=theta, **read_network(net, rows, settings, logits or net.fcd1))
-
-
-def dense(counts): return torch.from_numpy(counts.toarray().astype(np.float32))
-
-
-def avitm(counts, emb, vocabulary, n_topics, settings):
-    from topmost.models import ProdLDA
-    return product_of_experts(ProdLDA(len(vocabulary), n_topics, settings["hidden"], settings["dropout"]), dense(counts), settings)
-
-
-def dectm(counts, emb, vocabulary, n_topics, settings):
-    from topmost.models import DecTM
-    net = DecTM(len(vocabulary), n_topics, settings["hidden"], settings["dropout"])
-    return product_of_experts(net, dense(counts), settings, lambda theta: F.normalize(theta, dim=1) @ F.normalize(net.beta, dim=0))
-
-
-def etm(counts, emb, vocabulary, n_topics, settings, start=None):
-    from topmost.models import ETM
-    net = ETM(len(vocabulary), settings["d_word"], n_topics, settings["hidden"], settings["dropout"], train_WE=True)
-    if start: start(net.topic_embeddings)
-    theta = train(net, dense(counts), settings)
     return dict(beta=net.get_beta().detach().numpy(), theta=theta)
 
 
-def etm_small_start(counts, emb, vocabulary, n_topics, settings):
-    "The same with topic vectors that start as in the code of ETM's authors, a torch.nn.Linear without a constant."
-    return etm(counts, emb, vocabulary, n_topics, settings, lambda weight: torch.nn.init.kaiming_uniform_(weight.data, a=5 ** .5))
+def fitted_ours(net, rows, settings):
+    "Train with means and variances that move by 0.1 a step, and take as topics what the decoder says of a document with one topic."
+    theta = train(set_norms(net, momentum=0.1), rows, settings)
+    with torch.no_grad(): return dict(beta=net.eval().decode(torch.eye(theta.shape[1])).numpy(), theta=theta)
+
+
+def prodlda(counts, n_topics, settings):
+    from topmost.models import ProdLDA
+    return ProdLDA(counts.shape[1], n_topics, settings["hidden"], settings["dropout"])
+
+def avitm(counts, emb, vocabulary, n_topics, settings): return fitted(prodlda(counts, n_topics, settings), dense(counts), settings)
+def avitm_ours(counts, emb, vocabulary, n_topics, settings): return fitted_ours(prodlda(counts, n_topics, settings), dense(counts), settings)
+
+
+def dectm_net(counts, n_topics, settings):
+    from topmost.models import DecTM
+    return DecTM(counts.shape[1], n_topics, settings["hidden"], settings["dropout"])
+
+def dectm(counts, emb, vocabulary, n_topics, settings): return fitted(dectm_net(counts, n_topics, settings), dense(counts), settings)
+def dectm_ours(counts, emb, vocabulary, n_topics, settings): return fitted_ours(dectm_net(counts, n_topics, settings), dense(counts), settings)
+
+
+def etm_net(counts, n_topics, settings):
+    from topmost.models import ETM
+    return ETM(counts.shape[1], settings["d_word"], n_topics, settings["hidden"], settings["dropout"], train_WE=True)
+
+def etm(counts, emb, vocabulary, n_topics, settings): return fitted(etm_net(counts, n_topics, settings), dense(counts), settings)
+
+
+def etm_ours(counts, emb, vocabulary, n_topics, settings):
+    "Topic vectors that start small, as in the code of ETM's authors: a torch.nn.Linear without a constant."
+    net = etm_net(counts, n_topics, settings)
+    torch.nn.init.kaiming_uniform_(net.topic_embeddings.data, a=5 ** .5)
+    return fitted(net, dense(counts), settings)
+
+
+def with_embeddings(counts, emb): return torch.cat([dense(counts), torch.from_numpy(emb)], 1)
+
+
+def combinedtm_net(counts, emb, n_topics, settings):
+    from topmost.models import CombinedTM
+    return CombinedTM(counts.shape[1], emb.shape[1], n_topics, settings["hidden"], settings["dropout"])
+
+def combinedtm(counts, emb, vocabulary, n_topics, settings): return fitted(combinedtm_net(counts, emb, n_topics, settings), with_embeddings(counts, emb), settings)
+
+
+def combinedtm_ours(counts, emb, vocabulary, n_topics, settings):
+    "The encoder sees counts and embedding side by side, as in the paper; 1e-5 beside the variances of its batch norms."
+    net = combinedtm_net(counts, emb, n_topics, settings)
+    net.fc_contextual, net.fc11 = torch.nn.Identity(), torch.nn.Linear(counts.shape[1] + emb.shape[1], settings["hidden"])
+    net.mean_bn.eps = net.logvar_bn.eps = 1e-5
+    def get_theta(x):
+        mean, log_var = net.encode(x)
+        theta = net.theta_drop(torch.softmax(net.reparameterize(mean, log_var), 1))
+        return (theta, mean, log_var) if net.training else theta
+    net.get_theta = get_theta
+    return fitted_ours(net, with_embeddings(counts, emb), settings)
+
+
+def tsctm_net(counts, n_topics, settings):
+    from topmost.models import TSCTM
+    return TSCTM(counts.shape[1], n_topics, settings["hidden"])
+
+def tsctm(counts, emb, vocabulary, n_topics, settings): return fitted(tsctm_net(counts, n_topics, settings), dense(counts), settings)
+def tsctm_ours(counts, emb, vocabulary, n_topics, settings): return fitted_ours(set_norms(tsctm_net(counts, n_topics, settings), eps=1e-3), dense(counts), settings)
+
+
+def fastopic(counts, emb, vocabulary, n_topics, settings):
+    "The package `fastopic`: all documents in each step."
+    from fastopic import FASTopic
+    words = SimpleNamespace(preprocess=lambda docs: dict(train_bow=counts, vocab=vocabulary))
+    model = FASTopic(n_topics, words, device="cpu", doc_embed_model=words)
+    theta = model.fit_transform([""] * len(emb), settings["epochs"], settings["lr"], emb)[1]
+    return dict(beta=model.get_beta(), theta=theta)
+
+
+def lda_numbers(counts, emb, vocabulary, n_topics, settings):
+    "Topics from draws of one generator: first the topics to start from, then the mixtures to start from, pass after pass."
+    from gensim.matutils import Sparse2Corpus
+    from gensim.models import LdaModel
+    model, draws = LdaModel(None, n_topics, dict(enumerate(vocabulary)), decay=0.0, eval_every=None, iterations=100, dtype=np.float64), np.random.RandomState(0)
+    model.state.sstats = draws.gamma(100, 0.01, (n_topics, counts.shape[1])) - 1 / n_topics      # gensim adds the prior, scikit-learn has it within
+    model.sync_state()
+    model.random_state, model.print_topics = draws, lambda *_: None                              # gensim's log would draw as well
+    model.update(list(Sparse2Corpus(counts, documents_columns=False)), passes=settings["passes"], update_every=0)
+    return dict(beta=model.get_topics())
+
+
+def network_numbers(net, batch, names):
+    "Loss and gradients of a batch in training, with draws of seed 0; `names` are ours for theirs, with .T for the transposed."
+    torch.manual_seed(0)
+    loss = (net.train()(*batch) if isinstance(batch, tuple) else net.train()(batch))["loss"]
+    loss.backward()
+    parameters, found = dict(net.named_parameters()), dict(loss=loss.detach())
+    for theirs, ours in names.items():
+        turn = (lambda x: x.T) if ours.endswith(".T") else lambda x: x.reshape(-1) if ours.endswith("_mass") else x
+        found |= {f"value {ours.removesuffix('.T')}": turn(parameters[theirs].detach()), f"gradient {ours.removesuffix('.T')}": turn(parameters[theirs].grad)}
+    return {name: value.numpy() for name, value in found.items()}
+
+
+def layer_names(pairs): return {f"{theirs}.{part}": f"{ours}.{part}" for theirs, ours in pairs.items() for part in ("weight", "bias")}
+LAYERS = layer_names({"fc11": "encoder.layers.0", "fc12": "encoder.layers.1", "fc21": "encoder.heads.0.0", "fc22": "encoder.heads.1.0"})
+NORMS = {f"{theirs}.bias": f"{ours}.bias" for theirs, ours in {"mean_bn": "encoder.heads.0.1", "logvar_bn": "encoder.heads.1.1", "decoder_bn": "norm"}.items()}
+
+
+def avitm_numbers(counts, emb, vocabulary, n_topics, settings): return network_numbers(prodlda(counts, n_topics, settings), dense(counts)[:200], {**LAYERS, **NORMS, "fcd1.weight": "beta.weight"})
+def dectm_numbers(counts, emb, vocabulary, n_topics, settings): return network_numbers(dectm_net(counts, n_topics, settings), dense(counts)[:200], {**LAYERS, **NORMS, "beta": "beta.weight.T"})
+def etm_numbers(counts, emb, vocabulary, n_topics, settings):
+    names = layer_names({"encoder1.0": "encoder.layers.0", "encoder1.2": "encoder.layers.1", "fc21": "encoder.heads.0.0", "fc22": "encoder.heads.1.0"})
+    return network_numbers(etm_net(counts, n_topics, settings), dense(counts)[:200], {**names, "word_embeddings": "words.weight", "topic_embeddings": "topics.weight"})
+
+
+def combinedtm_numbers(counts, emb, vocabulary, n_topics, settings):
+    names = {**LAYERS, **NORMS, **layer_names({"fc_contextual": "contextual"}), "fcd1.weight": "beta.weight"}
+    return network_numbers(combinedtm_net(counts, emb, n_topics, settings), with_embeddings(counts, emb)[:200], names)
+
+
+def tsctm_numbers(counts, emb, vocabulary, n_topics, settings):
+    names = {name: ours for name, ours in {**LAYERS, **NORMS, "fcd1.weight": "beta.weight", "topic_dist_quant._embedding.weight": "codes.weight"}.items() if "fc22" not in name and "logvar" not in name}
+    return network_numbers(tsctm_net(counts, n_topics, settings), dense(counts)[:200], names)
+
+
+def fastopic_numbers(counts, emb, vocabulary, n_topics, settings):
+    from fastopic._fastopic import fastopic as Net
+    net = Net(n_topics)
+    net.init(*counts.shape[1:], emb.shape[1])
+    return network_numbers(net, (dense(counts)[:200], torch.from_numpy(emb)[:200]), {"topic_embeddings": "topics", "word_embeddings": "words", "topic_weights": "topic_mass", "word_weights": "word_mass"})
 
 
 def main(jobs):
@@ -98,11 +199,11 @@ def main(jobs):
         counts, emb = sparse.csr_matrix(sparse.load_npz(data / "counts.npz")), np.load(data / "embeddings.npy")
         random.seed(job["seed"]); np.random.seed(job["seed"]); torch.manual_seed(job["seed"])
         start = time.process_time()
-        found = globals()[job["model"]](counts, emb, json.loads((data / "vocabulary.json").read_text()), job["n_topics"], job["settings"])
+        found = globals()[job["function"]](counts, emb, json.loads((data / "vocabulary.json").read_text()), job["n_topics"], job["settings"])
         seconds, part = time.process_time() - start, job["out"] + ".part"
         with open(part, "wb") as file: np.savez_compressed(file, job=json.dumps(job["key"]), seconds=seconds, **{name: np.asarray(array, np.float32) for name, array in found.items()})
         os.replace(part, job["out"])
-        print(f"theirs  {job['model']:16} seed {job['seed']}: {seconds:.0f} CPU seconds", flush=True)
+        print(f"theirs  {job['function']:16} seed {job['seed']}: {seconds:.0f} CPU seconds", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
     OMP_NUM_THREADS=1 python bench/parity/run.py [--corpora wikipedia commons] [--models lda avitm ...] [--seeds 0 1 2]
 
-Wikipedia needs the embeddings of `make demo`; the speeches are embedded here. The outside packages (TopMost, `fastopic`, gensim) go into an environment of their
-own, runs/parity/venv; outside.py runs there. Both sides write one result file a cell, in runs/parity/<corpus>/cells: a finished cell is not run again unless its
-settings or the packages changed (`--again lda avitm` forgets cells of ours, after a change of our code). Both sides are scored by the same functions of saetm.metrics: NPMI of the top 10 words,
-unique words among the top 25, NMI of each document's largest topic with its label. The tables go to results/parity.md, with bench/parity/notes.md below them,
-and each cell's scores to results/parity.csv.
+The outside packages (TopMost, `fastopic`, gensim) go into an environment of their own, runs/parity/venv; outside.py runs there. Each model is fitted four times a seed: ours and theirs
+as they ship, ours with their choices (choices.py) and theirs with our choices (outside.py, functions that end in `_ours`), so that a difference that is only one of choices can be told from
+one of mathematics; same_numbers.py compares loss and gradients themselves. A finished cell of runs/parity/<corpus>/cells is not run again unless its settings or the packages changed (`--again lda avitm` forgets cells, after a change of code).
+All are scored by the same functions of saetm.metrics: NPMI of the top 10 words, unique words among the top 25, NMI of each document's largest topic with its label.
+The tables go to results/parity.md, with bench/parity/notes.md below them, and each cell's scores to results/parity.csv.
 """
 import argparse, json, os, subprocess, sys, time
 from pathlib import Path
@@ -25,52 +25,64 @@ CORPORA = dict(
     wikipedia=dict(label="topic", n_docs=3000, min_df=10, n_topics=20, batch_size=200, epochs=100),
     commons=dict(label="party", n_docs=None, min_df=5, n_topics=20, batch_size=188, epochs=300),       # 188: 940 speeches in five equal batches
 )
-SETTINGS = dict(      # of both sides; what they do not name is equal by default
+SETTINGS = dict(      # of both sides, what they do not name here is equal by default
     lda=dict(passes=20),
     avitm=dict(hidden=100, dropout=0.2, lr=2e-3),
     dectm=dict(hidden=100, dropout=0.0, lr=2e-3),
-    etm=dict(hidden=800, dropout=0.0, lr=5e-3, d_word=300),
+    etm=dict(hidden=200, dropout=0.0, lr=5e-3, d_word=300),
 )
-OURS = dict(          # what our models need to be told to do as the other side does
-    avitm=dict(beta1=0.9), dectm=dict(beta1=0.9), etm=dict(weight_decay=0.0),
+ADAM = dict(          # beta1 and weight decay, each side's own
+    avitm=dict(beta1=0.99, weight_decay=0.0), dectm=dict(beta1=0.99, weight_decay=0.0), etm=dict(beta1=0.9, weight_decay=1.2e-6),
 )
-OUTSIDE = dict(       # model -> implementation, as the table calls it -> (function of outside.py, which of its two readings)
-    lda={"TopMost: gensim, online": ("lda", ""), "gensim, an update a pass": ("lda_batch", "")},
-    avitm={"TopMost": ("avitm", ""), "TopMost, read our way": ("avitm", "_read")},
-    dectm={"TopMost": ("dectm", ""), "TopMost, read our way": ("dectm", "_read")},
-    etm={"TopMost": ("etm", ""), "TopMost, small start": ("etm_small_start", "")},
-)
+IMPLEMENTATIONS = {   # as the tables call it -> side, what the name of the function ends in, whose Adam
+    "saetm": ("ours", "", "ours"), "TopMost": ("theirs", "", "theirs"), "saetm, TopMost's choices": ("ours", "_theirs", "theirs"), "TopMost, saetm's choices": ("theirs", "_ours", "ours"),
+}
+SAME = {("fastopic", "TopMost, saetm's choices")}      # nothing that TopMost or the package would do in another way
+PAIRS = {"Each as it ships": [("saetm", "TopMost")], "With the same choices": [("saetm, TopMost's choices", "TopMost"), ("saetm", "TopMost, saetm's choices")]}
 METRICS = dict(npmi="NPMI", unique25="unique words", nmi="NMI")
 
 
 # ---- what needs no other package
 
-def settings_of(model, corpus):
-    "Settings of both sides."
+def settings_of(model, corpus, adam):
+    "Settings of a cell; `adam` says whose optimizer it has."
     found = dict(SETTINGS[model])
-    if "passes" not in found: found |= {name: CORPORA[corpus][name] for name in ("batch_size", "epochs") if name not in found}
+    if model in ADAM: found = {name: CORPORA[corpus][name] for name in ("batch_size", "epochs")} | found | (ADAM[model] if adam == "ours" else dict(beta1=0.9, weight_decay=0.0))
     return found
 
 
-def ours_settings(model, settings):
+def ours_settings(settings):
     "The same settings under our names."
-    found = {**settings, **OURS.get(model, {})}
+    found = dict(settings)
     if "hidden" in found: found["hidden"] = (found["hidden"],) * 2
     if "epochs" in found: found["min_steps"] = 1
     return found
 
 
 def plan(corpora, models, seeds):
-    "List the cells: one a corpus, model, side and seed."
+    "List the cells: one a corpus, model, implementation and seed."
     cells = []
     for corpus in corpora:
+        facts = {name: CORPORA[corpus][name] for name in ("label", "n_docs", "min_df", "n_topics")}
         for model in models:
-            for side, function in [("ours", model)] + [("theirs", f) for f in dict.fromkeys(f for f, _ in OUTSIDE[model].values())]:
-                settings = settings_of(model, corpus) if side == "theirs" else ours_settings(model, settings_of(model, corpus))
+            for name, (side, ending, adam) in IMPLEMENTATIONS.items():
+                if (model, name) in SAME: continue
+                settings = settings_of(model, corpus, adam)
+                key = dict(corpus=facts, settings=settings, **(dict(packages=TORCH + PACKAGES + COMPARED) if side == "theirs" else {}))
                 for seed in seeds:
-                    key = dict(corpus={k: v for k, v in CORPORA[corpus].items()}, settings=settings, **(dict(packages=TORCH + PACKAGES + COMPARED) if side == "theirs" else {}))
-                    cells.append(dict(corpus=corpus, model=function, side=side, seed=seed, n_topics=CORPORA[corpus]["n_topics"], settings=settings, key=json.loads(json.dumps(key)),
-                        data=str(FOLDER / corpus / "data"), out=str(FOLDER / corpus / "cells" / f"{function}-{side}-{seed}.npz")))
+                    cells.append(dict(corpus=corpus, model=model, implementation=name, side=side, function=model + ending, seed=seed, n_topics=facts["n_topics"], settings=settings,
+                        key=json.loads(json.dumps(key)), data=str(FOLDER / corpus / "data"), out=str(FOLDER / corpus / "cells" / f"{side}-{model}{ending}-{seed}.npz")))
+    return cells
+
+
+def plan_numbers(corpus, models):
+    "List what the other side computes for same_numbers.py, one a model."
+    cells = []
+    for model in models:
+        settings = dict(settings_of(model, corpus, "theirs"), **(dict(passes=5) if model == "lda" else {}))
+        out = FOLDER / corpus / "cells" / f"numbers-{model}.npz"
+        cells.append(dict(corpus=corpus, model=model, side="theirs", function=f"{model}_numbers", seed=0, n_topics=CORPORA[corpus]["n_topics"], settings=settings,
+            key=json.loads(json.dumps(dict(settings=settings, packages=TORCH + PACKAGES + COMPARED))), data=str(FOLDER / corpus / "data"), out=str(out)))
     return cells
 
 
@@ -87,28 +99,32 @@ def within_spread(a, b):
     return bool(abs(a.mean() - b.mean()) <= a.std(ddof=1) + b.std(ddof=1))
 
 
-def compare(scores):
-    "One row a corpus, model and implementation: mean, sd, and for the others the difference from ours and whether it is within the spread."
+def compare(scores, pairs):
+    "Two rows a corpus, model and pair, ours first: mean and sd, and in the second the difference and whether it is within the spread."
     rows = []
     for (corpus, model), part in scores.groupby(["corpus", "model"], sort=False):
-        ours = part[part.implementation == "saetm"]
-        for name, theirs in part.groupby("implementation", sort=False):
-            row = dict(corpus=corpus, model=model, implementation=name, seeds=len(theirs))
-            for metric in METRICS:
-                row |= {metric: theirs[metric].mean(), f"{metric}_sd": theirs[metric].std()}
-                if name != "saetm": row |= {f"{metric}_difference": theirs[metric].mean() - ours[metric].mean(), f"{metric}_within": within_spread(ours[metric], theirs[metric])}
-            rows.append(row)
+        for ours, theirs in pairs:
+            if not {ours, theirs} <= set(part.implementation): continue
+            both = [part[part.implementation == name] for name in (ours, theirs)]
+            for name, found in zip((ours, theirs), both):
+                row = dict(corpus=corpus, model=model, implementation=name, seeds=len(found))
+                for metric in METRICS:
+                    row |= {metric: found[metric].mean(), f"{metric}_sd": found[metric].std()}
+                    if name == theirs: row |= {f"{metric}_difference": both[1][metric].mean() - both[0][metric].mean(), f"{metric}_within": within_spread(both[0][metric], both[1][metric])}
+                rows.append(row)
     return pd.DataFrame(rows)
 
 
 def table(compared):
     "Lines of the Markdown table."
     lines = ["| model | implementation | " + " | ".join(METRICS.values()) + " | beyond the spread |", "|---" * (len(METRICS) + 3) + "|"]
+    told = None
     for row in compared.to_dict("records"):
         cells = [f"{row[m]:.3f} ± {row[f'{m}_sd']:.3f}" for m in METRICS]
-        beyond = [f"{METRICS[m]} {row[f'{m}_difference']:+.3f}" for m in METRICS if row.get(f"{m}_within") is False]
-        ours = row["implementation"] == "saetm"
-        lines.append(f"| {row['model'] if ours else ''} | {row['implementation']} | " + " | ".join(cells) + f" | {'' if ours else ', '.join(beyond) or 'nothing'} |")
+        first = row[f"{next(iter(METRICS))}_within"] not in (True, False)
+        beyond = [f"{METRICS[m]} {row[f'{m}_difference']:+.3f}" for m in METRICS if row[f"{m}_within"] is False]
+        lines.append(f"| {row['model'] if row['model'] != told else ''} | {row['implementation']} | " + " | ".join(cells) + f" | {'' if first else ', '.join(beyond) or 'nothing'} |")
+        told = row["model"]
     return lines
 
 
@@ -127,15 +143,14 @@ def prepare(corpus):
     from scipy import sparse
     from saetm.corpus import count_words
     from saetm.data import load_corpus
-    from saetm.embedding import embed, open_embeddings
+    from saetm.embedding import embed
     data, settings = FOLDER / corpus / "data", CORPORA[corpus]
     facts = json.dumps({name: settings[name] for name in ("label", "n_docs", "min_df")})
     if (data / "facts.json").exists() and (data / "facts.json").read_text() == facts: return
     texts = load_corpus(corpus)
     rows = np.arange(len(texts)) if settings["n_docs"] is None else np.sort(np.random.default_rng(0).choice(len(texts), settings["n_docs"], replace=False))
-    if corpus == "wikipedia" and not (ROOT / "runs/demo/embeddings").exists(): sys.exit("runs/demo/embeddings is missing: run `make demo` first")
-    emb = np.asarray(open_embeddings(ROOT / "runs/demo/embeddings")[rows] if corpus == "wikipedia" else embed(texts.text.tolist()), np.float32)
-    bow = count_words(texts.text.iloc[rows].tolist(), min_df=settings["min_df"])
+    docs = texts.text.iloc[rows].tolist()
+    emb, bow = np.asarray(embed(docs), np.float32), count_words(docs, min_df=settings["min_df"])
     filled = np.diff(bow.counts.indptr) > 0
     data.mkdir(parents=True, exist_ok=True)
     sparse.save_npz(data / "counts.npz", bow.counts[filled])
@@ -167,17 +182,20 @@ def install():
 
 def run_ours(cells):
     "Fit our models."
+    if not cells: return
     import torch
-    from saetm.baselines import fit_baseline
+    from choices import CHOICES
+    from saetm.baselines import BASELINES, fit_baseline
     torch.set_num_threads(1)
     for cell in cells:
         counts, emb, _, _ = read_data(cell["corpus"])
-        start = time.process_time()
-        model = fit_baseline(cell["model"], counts, emb, cell["n_topics"], cell["seed"], **cell["settings"])
+        settings, start = ours_settings(cell["settings"]), time.process_time()
+        if cell["function"] == cell["model"]: model = fit_baseline(cell["model"], counts, emb, cell["n_topics"], cell["seed"], **settings)
+        else: model = CHOICES[cell["model"]](cell["n_topics"], cell["seed"], **settings).fit(counts, emb)
         theta = model.transform(counts, emb)
         seconds = time.process_time() - start
         write_result(cell, seconds, beta=model.components_, theta=theta)
-        print(f"ours    {cell['model']:16} seed {cell['seed']}: {seconds:.0f} CPU seconds", flush=True)
+        print(f"ours    {cell['function']:16} seed {cell['seed']}: {seconds:.0f} CPU seconds", flush=True)
 
 
 def run_theirs(cells):
@@ -189,56 +207,76 @@ def run_theirs(cells):
     subprocess.run([str(python), "-W", "ignore", str(HERE / "outside.py"), str(jobs)], check=True, env={**os.environ, "TQDM_DISABLE": "1"})
 
 
+def same_numbers(cells):
+    "Compare what same_numbers.py compares; one row a model."
+    import torch
+    import same_numbers
+    from choices import CHOICES
+    rows = []
+    for cell in cells:
+        counts, emb, _, _ = read_data(cell["corpus"])
+        with np.load(cell["out"]) as file: theirs = {name: file[name] for name in file.files}
+        if cell["model"] == "lda": found = same_numbers.lda(theirs, counts, cell["n_topics"], cell["settings"]["passes"])
+        else:
+            model = CHOICES[cell["model"]](cell["n_topics"], 0, **ours_settings(cell["settings"]))
+            found = same_numbers.network(model, theirs, counts[:200], emb[:200])
+        rows.append(dict(corpus=cell["corpus"], model=cell["model"], **found))
+    return rows
+
+
+def numbers_table(rows):
+    "Lines of the table of same_numbers.py."
+    return ["| model | compared | difference |", "|---|---|---|", *(f"| {row['model']} | {row['what']} | {row['difference']:.0e} |" for row in rows)]
+
+
 def score_cells(cells):
-    "Score each cell, an outside one in each of its readings."
+    "Score each cell."
     from saetm.corpus import BagOfWords
     from saetm.metrics import cluster_agreement, npmi, unique_words
     rows = []
     for corpus in dict.fromkeys(cell["corpus"] for cell in cells):
         counts, _, vocabulary, labels = read_data(corpus)
-        bow = BagOfWords(counts, vocabulary, counts.shape[0], *[None] * (len(BagOfWords._fields) - 3)) if len(BagOfWords._fields) > 2 else BagOfWords(counts, vocabulary)
+        bow = BagOfWords(counts, vocabulary, counts.shape[0], *[None] * (len(BagOfWords._fields) - 3))
         for cell in (cell for cell in cells if cell["corpus"] == corpus):
-            readings = [(cell["model"], "saetm", "")] if cell["side"] == "ours" else [(model, name, reading) for model in OUTSIDE for name, (function, reading) in OUTSIDE[model].items() if function == cell["model"]]
-            with np.load(cell["out"]) as file:
-                for model, name, reading in readings:
-                    beta, theta = file[f"beta{reading}"], file[f"theta{reading}"]
-                    topics = [[vocabulary[w] for w in row] for row in np.argsort(-beta, 1, kind="stable")[:, :25]]
-                    rows.append(dict(corpus=corpus, model=model, implementation=name, seed=cell["seed"], npmi=npmi(topics, bow, n_boot=2).value, unique25=unique_words(topics, n_boot=2).value,
-                        nmi=cluster_agreement(theta, labels, n_boot=2)["nmi"].value, cpu_seconds=round(float(file["seconds"]), 1)))
-    order = {pair: i for i, pair in enumerate((model, name) for model in OUTSIDE for name in ("saetm", *OUTSIDE[model]))}
-    return pd.DataFrame(rows).sort_values(["corpus", "model", "seed"], key=lambda column: column, kind="stable").pipe(
-        lambda frame: frame.iloc[sorted(range(len(frame)), key=lambda i: (list(CORPORA).index(frame.corpus.iloc[i]), order[frame.model.iloc[i], frame.implementation.iloc[i]], frame.seed.iloc[i]))]).reset_index(drop=True)
+            with np.load(cell["out"]) as file: beta, theta, seconds = file["beta"], file["theta"], float(file["seconds"])
+            topics = [[vocabulary[w] for w in row] for row in np.argsort(-beta, 1, kind="stable")[:, :25]]
+            rows.append(dict(corpus=corpus, model=cell["model"], implementation=cell["implementation"], seed=cell["seed"], npmi=npmi(topics, bow, n_boot=2).value,
+                unique25=unique_words(topics, n_boot=2).value, nmi=cluster_agreement(theta, labels, n_boot=2)["nmi"].value, cpu_seconds=round(seconds, 1)))
+    return pd.DataFrame(rows)
 
 
-def report(scores, seeds):
+def report(scores, seeds, numbers):
     "Write results/parity.csv and results/parity.md."
     scores.round(4).to_csv(ROOT / "results/parity.csv", index=False)
-    compared = compare(scores)
-    lines = ["# Our baselines beside outside implementations", "", "Made by `python bench/parity/run.py`, with " + ", ".join(f"{name} {version}" for name, version in (package.split("==") for package in COMPARED + ["gensim==4.4.0"]))
-             + f" and {TORCH[0].replace('==', ' ')} on both sides. Mean ± standard deviation over seeds {', '.join(map(str, seeds))}; NPMI of the top 10 words in the same documents, unique words among the top 25, NMI of each document's largest topic with its label. "
-             "The last column names where the means lie apart by more than the sum of the two standard deviations, as theirs minus ours.", ""]
-    for corpus, part in compared.groupby("corpus", sort=False):
+    versions = ", ".join(package.replace("==", " ") for package in [*COMPARED, *(p for p in PACKAGES if p.startswith("gensim"))])
+    lines = ["# Our baselines beside outside implementations", "", f"Made by `python bench/parity/run.py`, with {versions}, and {TORCH[0].replace('==', ' ')} on both sides. Mean ± standard deviation over seeds {', '.join(map(str, seeds))}; "
+             "NPMI of the top 10 words in the same documents, unique words among the top 25, NMI of each document's largest topic with its label. Documents, vocabulary, embeddings, widths, dropout, learning rate, batch size and passes "
+             "are equal throughout. The last column names where the means of a pair lie apart by more than the sum of the two standard deviations, as theirs minus ours.", ""]
+    for corpus, part in scores.groupby("corpus", sort=False):
         counts = read_data(corpus)[0]
-        lines += [f"## {corpus}", "", f"{counts.shape[0]:,} documents, {counts.shape[1]:,} words, {CORPORA[corpus]['n_topics']} topics; labels: {CORPORA[corpus]['label']}.", "", *table(part), ""]
+        lines += [f"## {corpus}", "", f"{counts.shape[0]:,} documents, {counts.shape[1]:,} words, {CORPORA[corpus]['n_topics']} topics; labels: {CORPORA[corpus]['label']}.", ""]
+        lines += ["### The same numbers", "", "From the same parameters and the same draws, with the choices of the other side (choices.py).", "", *numbers_table([row for row in numbers if row["corpus"] == corpus]), ""]
+        for title, pairs in PAIRS.items(): lines += [f"### {title}", "", *table(compare(part, pairs)), ""]
+    print("\n".join(lines))
     lines += [(HERE / "notes.md").read_text().rstrip()] if (HERE / "notes.md").exists() else []
     (ROOT / "results/parity.md").write_text("\n".join(lines).rstrip() + "\n")
-    print("\n".join(table(compared)))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpora", nargs="+", default=list(CORPORA), choices=list(CORPORA))
-    parser.add_argument("--models", nargs="+", default=list(OUTSIDE), choices=list(OUTSIDE))
+    parser.add_argument("--corpora", nargs="+", default=["wikipedia"], choices=list(CORPORA))
+    parser.add_argument("--models", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--again", nargs="+", default=[], choices=list(OUTSIDE), help="forget our cells of these models")
+    parser.add_argument("--again", nargs="+", default=[], choices=list(SETTINGS), help="forget the cells of these models")
     args = parser.parse_args()
     for corpus in args.corpora: prepare(corpus)
     cells = plan(args.corpora, args.models, args.seeds)
-    for cell in cells:
-        if cell["side"] == "ours" and cell["model"] in args.again: Path(cell["out"]).unlink(missing_ok=True)
+    numbers = [cell for corpus in args.corpora for cell in plan_numbers(corpus, args.models)]
+    for cell in cells + numbers:
+        if cell["model"] in args.again: Path(cell["out"]).unlink(missing_ok=True)
     run_ours([cell for cell in cells if cell["side"] == "ours" and not finished(cell)])
-    run_theirs([cell for cell in cells if cell["side"] == "theirs" and not finished(cell)])
-    report(score_cells(cells), args.seeds)
+    run_theirs([cell for cell in numbers + cells if cell["side"] == "theirs" and not finished(cell)])
+    report(score_cells(cells), args.seeds, same_numbers(numbers))
 
 
 if __name__ == "__main__":
