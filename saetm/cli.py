@@ -6,7 +6,7 @@
 __all__ = ['is_fresh', 'run_model', 'say', 'step_bow', 'step_embed', 'run_embeddings', 'embeddings_digest', 'step_train',
            'interpreted', 'step_interpret', 'open_run', 'step_merge', 'step_report', 'print_topics', 'load_column',
            'cmd_bow', 'cmd_embed', 'cmd_train', 'cmd_interpret', 'cmd_merge', 'cmd_report', 'cmd_demo', 'run_facts',
-           'cmd_info', 'evaluated_documents', 'run_topics', 'foreign_topics', 'cmd_evaluate', 'cmd_name',
+           'cmd_info', 'evaluated_documents', 'run_topics', 'foreign_topics', 'cmd_evaluate', 'cmd_name', 'cmd_caption',
            'benchmark_settings', 'cmd_benchmark', 'read_bins', 'documents_column', 'analysed_run', 'cmd_compose',
            'cmd_timeline', 'make_parser', 'main']
 
@@ -345,6 +345,27 @@ def cmd_name(args):
     table = pd.read_csv(folder / "topics.csv").assign(Representation=topics, CustomName=[name.name for name in names])
     say(args, "\n" + format_topics(table) + f"\n\nnames       {len(names)} topics, {count_names(names)} -> {folder}/names.json")
 
+# %% ../nbs/18_cli.ipynb #0e654187
+def cmd_caption(args):
+    "Describe pictures -> a file of captions; stopped, it goes on where it was."
+    from collections import Counter
+    from saetm.captions import CAPTION_PROMPT, caption_images, list_images, load_captions, make_captioner, read_column, write_captions
+    if args.merge:
+        table = load_captions(args.images, args.failed)
+        write_captions(args.out, table)
+        return say(args, f"captions    {len(table):,} -> {args.out}")
+    pictures = list_images(args.images, args.image, args.name, args.split)
+    given = read_column(args.images, args.given) if args.given else None
+    prompt = CAPTION_PROMPT if args.prompt is None else Path(args.prompt[1:]).read_text(encoding="utf8") if args.prompt.startswith("@") else args.prompt
+    captioner = make_captioner(args.captioner, args.model, os.environ.get(args.key_env) if args.key_env else None, args.device, args.max_tokens, workers=args.workers, tries=args.tries, timeout=args.timeout)
+    with Bar("captions", not args.quiet, unit="picture") as bar:
+        report = caption_images(pictures.images, args.out, captioner, pictures.names, given, prompt, args.start, args.count, args.max_side, args.retry, on_step=bar)
+    say(args, f"captions    {report.done:,} of {report.rows:,} pictures, {report.asked:,} asked now -> {args.out}")
+    if report.failed:
+        row, reason = next(iter(report.failed.items()))
+        kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(reason.partition(":")[0] for reason in report.failed.values()).most_common())
+        raise ValueError(f"{len(report.failed)} of {report.rows} pictures have no caption ({kinds}); the first is {pictures.names[row]}: {reason}. All are in {args.out}; --retry tries them again")
+
 # %% ../nbs/18_cli.ipynb #99848fca
 def benchmark_settings(
     given,             # "model.name=value" of each setting
@@ -478,6 +499,7 @@ _commands = {   # command: (function, reads documents, settings of which functio
     "name": (cmd_name, False, [], []),
     "compose": (cmd_compose, True, [], ["seed"]),
     "timeline": (cmd_timeline, True, [], ["seed"]),
+    "caption": (cmd_caption, False, [], []),
     "info": (cmd_info, False, [], []),
     "demo": (cmd_demo, False, [count_words, fit_sae, feature_vectors, describe_topics], ["encoder", "recipe", "seed", "device"]),
 }
@@ -537,7 +559,32 @@ def _add_benchmark(sub):
     sub.add_argument("--encoder", default="all-MiniLM-L6-v2", help=_shared_options["encoder"])
     sub.add_argument("--device", default="cpu", help="cpu, cuda or mps, for the encoder (default: cpu)")
 
-_own_options = dict(evaluate=_add_evaluation, benchmark=_add_benchmark, name=_add_naming)     # command -> what adds its options
+# %% ../nbs/18_cli.ipynb #f1af8451
+def _add_captions(sub):
+    "Add the options of captions."
+    sub.add_argument("images", help="folder, table, .txt file with a path or an address a line, or hub:user/name; with --merge: file or folder of captions")
+    sub.add_argument("--out", type=Path, required=True, help="file for the captions of this shard, .jsonl")
+    sub.add_argument("--captioner", default="none", help="http address of a server, transformers:MODEL, or none where all captions are given (default: none)")
+    sub.add_argument("--model", help="the server's name of the model")
+    sub.add_argument("--key-env", metavar="NAME", help="environment variable with the server's key")
+    sub.add_argument("--start", type=int, default=0, help="first picture of the shard (default: 0)")
+    sub.add_argument("--count", type=int, help="pictures in the shard (default: all from the first on)")
+    sub.add_argument("--image", default="image", metavar="COLUMN", help="of a table: column of the pictures (default: image)")
+    sub.add_argument("--split", default="train", help="split of a data set from the hub (default: train)")
+    sub.add_argument("--name", metavar="COLUMN", help="of a table: column with a name for each picture (default: its row)")
+    sub.add_argument("--given", metavar="COLUMN", help="of a table: column with captions or tags to take as they are")
+    sub.add_argument("--prompt", help="what is asked, or @FILE to read it from (default: one for long descriptions)")
+    sub.add_argument("--max-side", type=int, default=1024, help="longest side of a picture that is sent, in pixels (default: 1024)")
+    sub.add_argument("--max-tokens", type=int, default=400, help="longest caption (default: 400)")
+    sub.add_argument("--workers", type=int, default=8, help="requests under way at a time (default: 8)")
+    sub.add_argument("--tries", type=int, default=4, help="attempts for each picture (default: 4)")
+    sub.add_argument("--timeout", type=float, default=300, help="seconds to wait for an answer (default: 300)")
+    sub.add_argument("--device", default="cpu", help="of a model on this machine: cpu, cuda or mps (default: cpu)")
+    sub.add_argument("--retry", action="store_true", help="try pictures again that failed")
+    sub.add_argument("--merge", action="store_true", help="read shards together and write them to one file")
+    sub.add_argument("--failed", choices=["error", "empty", "drop"], default="error", help="with --merge: what to do about pictures without a caption (default: error)")
+
+_own_options = dict(evaluate=_add_evaluation, benchmark=_add_benchmark, name=_add_naming, caption=_add_captions)     # command -> what adds its options
 
 # %% ../nbs/18_cli.ipynb #c0a17007
 _ANALYSIS, _FILTERS = ("measure", "min_share", "n_perm", "n_boot", "seed"), ("keep_abstract", "max_coverage", "min_docs")
