@@ -7,8 +7,8 @@ __all__ = ['RECIPES', 'SETTINGS', 'DEFAULTS', 'PARTS', 'Recipe', 'find_recipe', 
            'Interpretation', 'interpret_features', 'file_digest', 'file_digests', 'write_stamp', 'check_stamp',
            'stamp_run', 'save_arrays', 'load_arrays', 'save_interpretation', 'load_interpretation', 'save_topics',
            'load_topics', 'topic_frame', 'save_embeddings', 'load_reported_sae', 'open_sae', 'check_width',
-           'NotFittedError', 'Bar', 'SAETM', 'check_n_topics', 'check_settings', 'Hierarchy', 'write_settings',
-           'read_settings']
+           'NotFittedError', 'Bar', 'SAETM', 'check_n_topics', 'check_settings', 'prepare_pictures',
+           'check_documents_of_pictures', 'Hierarchy', 'write_settings', 'read_settings']
 
 # %% ../nbs/07_model.ipynb #c5e20139
 import hashlib
@@ -316,7 +316,7 @@ class SAETM:
     def __init__(
         self,
         n_topics: int = 50,              # number of topics T
-        encoder="all-MiniLM-L6-v2",      # name, object with .encode, or callable; not used when embeddings are given
+        encoder="all-MiniLM-L6-v2",      # name, object with .encode, or callable; not used when embeddings are given; for pictures the default stands for efficientnet-lite0
         sae=None,                        # pre-trained SAE: object, folder, file or "hub:user/name"; None trains one on the documents
         recipe="saetm",                  # "saetm", "paper" or a Recipe
         seed: int = 0,                   # seed of everything random
@@ -397,30 +397,86 @@ def _embed(self:SAETM, docs):
     if self.encoder is None: raise ValueError("this model has no encoder: give embeddings=, or set model.encoder")
     with Bar("embedding", self.verbose, unit="document") as bar: return embed(docs, self.encoder, device=self.device, on_step=bar)
 
+@patch
+def _embed_images(self:SAETM, images):
+    "Embed pictures, already tried, with the model's encoder."
+    from saetm.embedding import embed_items
+    from saetm.images import as_image_encoder
+    if self.encoder is None: raise ValueError("this model has no encoder: give embeddings=, or set model.encoder")
+    with Bar("embedding", self.verbose, unit="picture") as bar: return embed_items(images, as_image_encoder(self.encoder, self.device), 32, bar)
+
+@patch
+def _encoder_name(self:SAETM):
+    "Name the model's encoder; None where it has none."
+    from saetm.images import image_encoder_name
+    if self.encoder is None: return None
+    return encoder_name(self.encoder) if getattr(self, "image_check_", None) is None else image_encoder_name(self.encoder)
+
+# %% ../nbs/07_model.ipynb #1ma9e501
+def prepare_pictures(
+    docs,              # documents or captions, or None
+    captions,          # captions, or None
+    images,            # pictures, or None
+    embeddings,        # their embeddings, or None: then the pictures are tried
+    skip_broken,       # leave out pictures that cannot be read
+):                     # documents, `Images` or None, and `ImageCheck` or None, all of the same rows
+    "Sort out what `fit` was given: texts, or pictures with captions."
+    if images is None:
+        if captions is not None: raise ValueError("captions belong to pictures: give images=, or give the texts as docs")
+        if skip_broken: raise ValueError("skip_broken is for pictures: give images=")
+        return docs, None, None
+    from saetm.images import ImageCheck, check_images, load_images, require_images
+    if docs is not None and captions is not None: raise ValueError("captions were given twice, as docs and as captions")
+    docs, images = check_documents_of_pictures(captions if docs is None else docs), load_images(images)
+    if len(docs) != len(images): raise ValueError(f"there must be a caption for each picture: {len(images)} pictures, {len(docs)} captions")
+    if embeddings is not None:
+        if skip_broken: raise ValueError("skip_broken is for pictures that are to be embedded: here their embeddings are given")
+        return docs, images, ImageCheck(np.arange(len(images)), [], [], "")
+    check = check_images(images)
+    require_images(check, skip_broken)
+    return [docs[row] for row in check.good], images[check.good], check
+
+
+def check_documents_of_pictures(captions):
+    "Check captions, or say where they come from."
+    if captions is None: raise ValueError("pictures need captions=, of which the words of the topics are made: `saetm caption` writes them with a vision-language model; titles or tags will do")
+    return check_documents(captions)
+
+
+@patch(as_prop=True)
+def kept_(self:SAETM):
+    "Rows of the pictures that are in the model; None for a model of texts."
+    self._fitted("kept_")
+    return None if self.image_check_ is None else self.image_check_.good
+
 # %% ../nbs/07_model.ipynb #f801feb6
 @patch
 def fit(
     self:SAETM,
-    docs,              # list of D strings
-    embeddings=None,   # their embeddings (D, d): array, shards or file; None embeds them
+    docs=None,         # list of D strings
+    embeddings=None,   # their embeddings (D, d), or those of the pictures: array, shards or file; None embeds them
     y=None,            # not used
+    images=None,       # D pictures to embed in place of the documents, see `load_images`
+    captions=None,     # their captions, the same as `docs` by another name
+    skip_broken=False, # leave out pictures that cannot be read, and their captions; `kept_` tells which are in
 ) -> SAETM:            # the fitted model
-    "Learn the topics of a corpus."
+    "Learn the topics of a corpus, or of pictures with captions."
+    docs, images, check = prepare_pictures(docs, captions, images, embeddings, skip_broken)
     docs, emb, sae, parts = self._check(docs, embeddings)
     bow = count_words(docs, **{"min_df": default_min_df(len(docs)), **parts[count_words]})
     if len(bow.vocabulary) < self.n_topics: raise ValueError(f"the corpus has {len(bow.vocabulary)} words after pruning, fewer than the {self.n_topics} topics asked for: lower n_topics or min_df")
-    emb = self._embed(docs) if emb is None else emb
+    if emb is None: emb = self._embed(docs) if images is None else self._embed_images(images)
     if sae is not None: check_width(sae, emb)
     else:
         with Bar("training", self.verbose) as bar: sae = fit_sae(emb, seed=self.seed, device=self.device, on_step=bar, **parts[fit_sae])
     with Bar("words", self.verbose, unit="pass") as bar:
         interpretation = interpret_features(sae, emb, bow, self.recipe, seed=self.seed, on_step=bar, **parts[feature_vectors], **parts[fit_emission])
-    self._keep(sae, bow, emb, interpretation, checksum=documents_checksum(docs))
-    self.documents_ = docs
+    self._keep(sae, bow, emb, interpretation, documents_checksum(docs), check)
+    self.documents_, self.images_ = docs, images
     return self.set_n_topics(self.n_topics)
 
 @patch
-def _keep(self:SAETM, sae, bow, emb, interpretation, checksum):
+def _keep(self:SAETM, sae, bow, emb, interpretation, checksum, image_check=None):
     "Hold on to what the steps returned, and to the settings they worked with; topics of an earlier fit go."
     for name in ("result_", "components_", "document_topics_", "topics_", "topic_sizes_", "n_topics_", "names_"): vars(self).pop(name, None)
     self.recipe_, self.seed_, self.settings_ = find_recipe(self.recipe), self.seed, dict(self.settings)
@@ -428,7 +484,7 @@ def _keep(self:SAETM, sae, bow, emb, interpretation, checksum):
     self.embeddings_, self.mean_ = emb, np.asarray(emb, np.float32).mean(0)
     self.directions_ = centre_rows(emb, self.mean_)
     self.theta_, self.emission_, self.vectors_ = interpretation
-    self.n_empty_, self.documents_ = bow.n_empty, None
+    self.n_empty_, self.documents_, self.images_, self.image_check_ = bow.n_empty, None, None, image_check
 
 # %% ../nbs/07_model.ipynb #fba77bd7
 @patch
@@ -467,12 +523,14 @@ def transform(
     self:SAETM,
     docs=None,                       # list of D strings; not needed when embeddings are given
     embeddings=None,                 # their embeddings (D, d)
+    images=None,                     # D pictures, for a model of pictures
 ) -> tuple[list[int], np.ndarray]:   # the largest topic of each document (-1 without any feature), and the shares (D, T)
     "Find the topics of documents, old or new."
     self._fitted("transform", "result_")
-    if docs is None and embeddings is None: raise ValueError("transform needs docs or embeddings")
+    if docs is None and embeddings is None and images is None: raise ValueError("transform needs docs, embeddings or images")
     if docs is not None: docs = check_documents(docs)
-    emb = self._embed(docs) if embeddings is None else open_embeddings(embeddings)
+    if embeddings is None and images is None and self.image_check_ is not None: raise ValueError("this model was fitted on pictures: give images= or embeddings=")
+    emb = open_embeddings(embeddings) if embeddings is not None else self._embed(docs) if images is None else self._new_images(images)
     check_embeddings(emb, None if docs is None else len(docs), self.sae_.d_embed)
     shares = self._shares(emb)
     return largest_topic(shares).tolist(), shares.toarray()
@@ -489,13 +547,22 @@ def _shares(self:SAETM, emb):
 @patch
 def fit_transform(
     self:SAETM,
-    docs,                            # list of D strings
+    docs=None,                       # list of D strings
     embeddings=None,                 # their embeddings (D, d); None embeds them
     y=None,                          # not used
+    **pictures,                      # images, captions, skip_broken: see `fit`
 ) -> tuple[list[int], np.ndarray]:   # the largest topic of each document (-1 without any feature), and the shares (D, T)
     "Learn the topics of a corpus and return those of its documents."
-    self.fit(docs, embeddings)
+    self.fit(docs, embeddings, **pictures)
     return self.topics_.tolist(), self.document_topics_.toarray()
+
+@patch
+def _new_images(self:SAETM, images):
+    "Embed pictures that the model may not know."
+    from saetm.images import check_images, load_images, require_images
+    if self.image_check_ is None: raise ValueError("this model was fitted on texts: give docs or embeddings=")
+    require_images(check_images(images := load_images(images)))
+    return self._embed_images(images)
 
 # %% ../nbs/07_model.ipynb #dfe74a5a
 @patch
@@ -595,9 +662,18 @@ def find_topics(
     "Find the topics closest to a query."
     self._fitted("find_topics", "result_")
     if not isinstance(query, str) or not query.strip(): raise ValueError(f"query must be a text, got {query!r}")
-    cosine = (centre_rows(self._embed([query]), self.mean_) @ self.result_.centroids.T)[0]
+    vector = self._embed([query]) if self.image_check_ is None else self._words_vector(query)
+    cosine = (centre_rows(vector, self.mean_) @ self.result_.centroids.T)[0]
     order = np.argsort(-cosine, kind="stable")[:n]
     return order.tolist(), cosine[order].tolist()
+
+@patch
+def _words_vector(self:SAETM, query):
+    "Place a query among pictures: the mean picture of those whose captions have its words (1, d)."
+    told = {name: self.settings_[name] for name in ("tokenizer", "language", "lemmas") if name in self.settings_}
+    counts = count_words([query], vocabulary=self.vocabulary_, **told).counts
+    if not counts.nnz: raise ValueError(f"none of the words of {query!r} is among the {len(self.vocabulary_)} words of the captions")
+    return counts @ corpus_word_vectors(self.bow_.counts, self.embeddings_).vectors / counts.sum() + self.mean_
 
 # %% ../nbs/07_model.ipynb #334a76eb
 @patch
@@ -700,7 +776,7 @@ def report(
     titles=None,       # a title for each document (D,)
     labels=None,       # known labels: name -> a value for each document
     facts=None,        # further facts to tell about the run: name -> value
-    thumbnails=None,   # small pictures of the documents (D,): bytes of a PNG, JPEG, WebP or GIF file, or None
+    thumbnails=None,   # small pictures of the documents (D,): bytes of a PNG, JPEG, WebP or GIF file, or None; a model that has its pictures at hand makes them
     groups=None,       # group of each document (D,), or name -> groups: their shares of each topic get a tab
     times=None,        # time of each document (D,): the topics' course gets a tab
     bins="year",       # bins of `timeline`
@@ -712,11 +788,12 @@ def report(
     from saetm.judges import count_names
     from saetm.merging import ward_tree
     docs, result = self._documents(docs, "report"), self.result_
+    if thumbnails is None and self.images_ is not None: thumbnails = self.make_thumbnails()
     representative = [[(int(row), docs[row], float(self.directions_[row] @ result.centroids[t])) for row in self.representative_rows(t, 5 if thumbnails is None else 24)] for t in range(len(result.sizes))]
     topics = topic_dicts(self.components_, self.vocabulary_, result.sizes, self.custom_labels_, representative=representative, coverage=result.coverage, probability=result.probability, n_features=result.n_features)
     x, y = np.asarray(self._map_positions() if positions is None else positions).T
     sae = getattr(self.sae_, "report", None)
-    told = dict(**({} if self.names_ is None else dict(names=count_names(self.names_))), documents=len(docs), words=len(self.vocabulary_), encoder=encoder_name(self.encoder) if self.encoder is not None else "given embeddings", features=int((self.theta_.getnnz(0) > 0).sum()),
+    told = dict(**({} if self.names_ is None else dict(names=count_names(self.names_))), documents=len(docs), words=len(self.vocabulary_), encoder=self._encoder_name() or "given embeddings", features=int((self.theta_.getnnz(0) > 0).sum()),
         **({} if sae is None else dict(explained_variance=round(sae.explained_variance, 3), features_a_document=round(sae.l0, 1), dead_features=f"{sae.dead_share:.1%}")),
         held_out_perplexity=round(self.emission_.perplexity, 1) if np.isfinite(self.emission_.perplexity) else "not measured", topics=len(result.sizes), seed=self.seed_, saetm=__version__)
     documents = dict(x=x, y=y, topic=self.topics_, text=docs, **({} if titles is None else dict(title=titles)))
@@ -881,9 +958,12 @@ def save(
     "Write the model to a folder; nothing is pickled, and no text of a document is written unless asked for."
     from saetm.judges import save_names
     self._fitted("save", "result_")
+    from saetm.images import write_image_check
     folder = Path(path)
+    (folder / "embeddings" / "images.json").unlink(missing_ok=True)
     (folder / "stamp.json").unlink(missing_ok=True)            # until all is written
-    save_embeddings(folder / "embeddings", self.embeddings_, encoder_name(self.encoder) if self.encoder is not None else "none", self.checksum_)
+    save_embeddings(folder / "embeddings", self.embeddings_, self._encoder_name() or "none", self.checksum_)
+    if self.image_check_ is not None: write_image_check(folder / "embeddings", self.image_check_)
     save_bow(folder / "bow", self.bow_)
     report = getattr(self.sae_, "report", None)
     save_sae(folder / "sae", self.sae_, {} if report is None else dict(report=report._asdict()))
@@ -906,7 +986,7 @@ def write_settings(
     "Write the settings of a run, those of the fit where there was one: all that is JSON, callables by name."
     from saetm import __version__
     def used(name): return getattr(model, name + "_", getattr(model, name))
-    params = dict(n_topics=used("n_topics"), encoder=None if model.encoder is None else encoder_name(model.encoder), recipe=find_recipe(used("recipe"))._asdict(),
+    params = dict(n_topics=used("n_topics"), encoder=model._encoder_name(), recipe=find_recipe(used("recipe"))._asdict(),
                   seed=used("seed"), device=model.device, **used("settings"))
     if callable(params.get("tokenizer")): params["tokenizer"] = None
     named = model.encoder is None or isinstance(model.encoder, (str, Path)) or params["encoder"] in ("all-MiniLM-L6-v2", "wordllama")
@@ -931,11 +1011,13 @@ def load(
 ) -> SAETM:            # the model, as it was
     "Read a model from a folder."
     from saetm.judges import load_names
+    from saetm.images import read_image_check
     check_stamp(path, ".")
     folder, params = Path(path), read_settings(path)
     model = cls(**{**params, "device": device})
+    check = read_image_check(folder / "embeddings") if (folder / "embeddings" / "images.json").exists() else None
     emb, bow = open_embeddings(folder / "embeddings"), load_bow(folder / "bow")
-    model._keep(load_reported_sae(folder / "sae"), bow, emb, load_interpretation(folder / "emission"), read_json(folder / "embeddings" / "manifest.json").get("checksum"))
+    model._keep(load_reported_sae(folder / "sae"), bow, emb, load_interpretation(folder / "emission"), read_json(folder / "embeddings" / "manifest.json").get("checksum"), check)
     if (folder / "documents.json").exists(): model.documents_ = read_json(folder / "documents.json")
     topics = folder / "topics" / str(model.n_topics)
     model._use(load_topics(topics), load_names(topics))
@@ -966,3 +1048,58 @@ def from_pretrained(
     if Path(name).is_dir(): return cls.load(name, device)
     from huggingface_hub import snapshot_download
     return cls.load(snapshot_download(name), device)
+
+# %% ../nbs/07_model.ipynb #1ma9e512
+@patch
+def get_representative_images(
+    self:SAETM,
+    topic=None,        # a topic, 0..T-1; None for all
+    n: int = 9,        # pictures of each topic
+    images=None,       # the pictures, for a model that was loaded
+):                     # list of PIL images, or a dict topic -> list
+    "Return the pictures that represent a topic best."
+    images = self._pictures(images, "get_representative_images")
+    def best(topic): return [images.open(row) for row in self.representative_rows(topic, n)]
+    return {t: best(t) for t in range(len(self.topic_sizes_))} if topic is None else best(topic)
+
+@patch
+def contact_sheet(
+    self:SAETM,
+    topics=None,       # topics to show, in order; None for all
+    n: int = 10,       # pictures of each topic, the most representative first
+    images=None,       # the pictures, for a model that was loaded
+    size: int = 72,    # pixels of a picture
+    n_words: int = 6,  # words beside them
+):                     # PIL image with a row for each topic
+    "Show topics by their pictures."
+    from saetm.images import contact_sheet
+    images = self._pictures(images, "contact_sheet")
+    topics = [self._topic(t) for t in (range(len(self.topic_sizes_)) if topics is None else topics)]
+    named = self.custom_labels_ or [""] * len(self.topic_sizes_)
+    labels = [f"{t}  {named[t]}".rstrip() + f" ({self.topic_sizes_[t]})\n" + ", ".join(word for word, _ in self.get_topic(t, n_words)) for t in topics]
+    return contact_sheet([[images[row] for row in self.representative_rows(t, n)] for t in topics], labels, size, n)
+
+# %% ../nbs/07_model.ipynb #1ma9e513
+@patch
+def make_thumbnails(
+    self:SAETM,
+    images=None,       # the pictures, for a model that was loaded
+    size: int = 64,    # pixels of the longer side
+) -> list:             # bytes of a WebP file for each picture of the model
+    "Make a small copy of each picture of the model."
+    from saetm.images import make_thumbnails
+    return make_thumbnails(self._pictures(images, "make_thumbnails"), size)
+
+@patch
+def _pictures(self:SAETM, images, call):
+    "Return the pictures the model was fitted on, given now or kept from then."
+    self._fitted(call, "result_")
+    if self.image_check_ is None: raise ValueError(f"{call} is for a model of pictures; this one was fitted on texts")
+    if images is None and self.images_ is None: raise ValueError(f"this model was loaded without its pictures: {call}(..., images=images)")
+    if images is None: return self.images_
+    from saetm.images import load_images
+    images, check = load_images(images), self.image_check_
+    total = len(check.good) + len(check.broken)
+    if len(images) == len(check.good): return images
+    if len(images) != total: raise ValueError(f"the model was fitted on {total} pictures, got {len(images)}")
+    return images[check.good]
