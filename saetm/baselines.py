@@ -137,7 +137,7 @@ def fit_baseline(
     **settings,      # settings of the model
 ) -> Baseline:       # the fitted model
     "Fit a baseline by its name."
-    if name not in BASELINES: import saetm.vae_baselines                     # the models of later pages register when they are imported
+    if name not in BASELINES: import saetm.embedding_baselines               # the models of later pages register when they are imported
     if name not in BASELINES: raise ValueError(f"no baseline is called {name!r}; known so far: {', '.join(BASELINES)}")
     return BASELINES[name](n_topics, seed, **settings).fit(bow, emb, on_step)
 

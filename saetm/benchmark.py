@@ -30,7 +30,7 @@ from .metrics import token_sequences
 from .model import RECIPES, SAETM, default_min_df, interpret_features, split_settings
 from .sae import load_sae, save_sae
 from .training import fit_sae
-import saetm.vae_baselines
+import saetm.embedding_baselines
 
 # %% auto #0
 __all__ = ['OWN_MODELS', 'SHOWN', 'benchmark_models', 'Cell', 'plan_cells', 'read_source', 'prepare_corpus', 'Corpus',

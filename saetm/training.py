@@ -265,8 +265,9 @@ def fit(
     on_step=None,  # `on_step(steps done, values)` every `every` steps and at the end
     every: int = 50,  # steps between reports
     checkpoint=None,  # a `Checkpoint`; training goes on from what it holds
+    stop=None,  # `stop(steps done)` every `every` steps; training ends when it says so
 ) -> int:  # the step training started from: 0, or the checkpoint's
-    "Train for `steps` steps."
+    "Train for `steps` steps, or until told to stop."
     rates = [group["lr"] for group in optimizer.param_groups]
     start = checkpoint.restore() if checkpoint else 0
     for i in range(start, steps):
@@ -278,6 +279,7 @@ def fit(
             values = {name: float(value) for name, value in values.items()}
             if not np.isfinite(values["loss"]): raise FloatingPointError(f"the loss is {values['loss']} at step {done}: lower the learning rate, now {rates[0]:g}")
             if on_step: on_step(done, values)
+            if stop and stop(done): break
         if checkpoint and (done % checkpoint.every == 0 or done == steps): checkpoint.save(done)
     return start
 

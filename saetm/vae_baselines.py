@@ -5,6 +5,7 @@
 # %% ../nbs/13_vae_baselines.ipynb #8fed32b7
 from __future__ import annotations
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,25 +14,41 @@ from torch.distributions import Dirichlet, kl_divergence
 from torch.nn import functional as F
 
 from .baselines import Baseline, baseline
-from .training import by_autograd, fit
+from .training import by_autograd, fit, sum_rows
 
 # %% auto #0
-__all__ = ['TRAINING', 'dense_rows', 'BowBatches', 'shift_norm', 'Encoder', 'draw_gaussian', 'gaussian_kl', 'word_loss',
-           'n_training_steps', 'NeuralBaseline', 'laplace_variance', 'xavier_linear', 'AVITM', 'start_word_vectors',
-           'ETM', 'DVAE', 'NVDM', 'DecTM']
+__all__ = ['TRAINING', 'Words', 'read_words', 'BowBatches', 'shift_norm', 'WordLayer', 'Encoder', 'draw_gaussian', 'gaussian_kl',
+           'word_loss', 'SoftmaxLoss', 'softmax_loss', 'mixture_loss', 'n_training_steps', 'EarlyStop',
+           'NeuralBaseline', 'laplace_variance', 'xavier_linear', 'AVITM', 'start_word_vectors', 'ETM', 'DVAE', 'NVDM',
+           'DecTM']
 
 # %% ../nbs/13_vae_baselines.ipynb #11c8cda7
-def dense_rows(
+class Words(NamedTuple):
+    "Word counts of a batch of documents: their words, one document after the other."
+    words: torch.Tensor     # columns of the words (m,)
+    counts: torch.Tensor    # how often each occurs (m,), float32, > 0
+    starts: torch.Tensor    # where each document begins, and where the last one ends (n + 1,)
+    n_words: int            # V
+
+    def docs(self): return torch.repeat_interleave(self.starts.diff())                            # (m,): the document of each
+    def lengths(self): return self.counts.new_zeros(len(self.starts) - 1).index_add(0, self.docs(), self.counts)    # (n,): words of each document
+    def shares(self): return self._replace(counts=self.counts / self.lengths()[self.docs()])      # of its document's words
+    def dense(self): return self.counts.new_zeros(len(self.starts) - 1, self.n_words).index_put((self.docs(), self.words), self.counts)    # (n, V)
+
+
+def read_words(
     counts,               # word counts (D, V), CSR
     rows,                 # rows wanted: indices or a slice
     device="cpu",         # where they are wanted
-) -> torch.Tensor:        # the rows, dense float32
-    "Write out rows of a sparse matrix."
-    return torch.from_numpy(counts[rows].astype(np.float32).toarray()).to(device)
+) -> Words:               # their words
+    "Take documents out of a sparse matrix."
+    found = counts[rows]
+    return Words(*(torch.from_numpy(part).to(device) for part in (found.indices.astype(np.int64), found.data.astype(np.float32), found.indptr.astype(np.int64))), counts.shape[1])
 
 
+# %% ../nbs/13_vae_baselines.ipynb #c93a3616
 class BowBatches:
-    "Documents in random order: `batches(i)` is batch i, a float32 tensor (batch_size, V), the same whenever it is asked for."
+    "Documents in random order: `batches(i)` is batch i, `Words` of `batch_size` documents, the same whenever it is asked for."
     def __init__(
         self,
         counts,           # word counts (D, V), CSR
@@ -52,20 +69,36 @@ class BowBatches:
         epoch, place = np.divmod(np.arange(i * self.batch_size, (i + 1) * self.batch_size), self.n_docs)
         return np.concatenate([self.order(e)[place[epoch == e]] for e in np.unique(epoch)])
 
-    def __call__(self, i): return dense_rows(self.counts, self.rows(i), self.device)
+    def __call__(self, i): return read_words(self.counts, self.rows(i), self.device)
+
 
 # %% ../nbs/13_vae_baselines.ipynb #237839a7
 def shift_norm(
     width,                # columns
 ) -> nn.BatchNorm1d:      # layer (n, width) -> (n, width)
     "Make a batch norm with a learned shift and no scale."
-    norm = nn.BatchNorm1d(width, eps=1e-3)
+    norm = nn.BatchNorm1d(width)
     norm.weight.requires_grad_(False)
     return norm
 
 
+class WordLayer(nn.Module):
+    "Linear layer from word counts: `Words` of n documents -> (n, width)."
+    def __init__(
+        self,
+        n_words,              # V
+        width,                # columns of the result
+    ):
+        super().__init__()
+        start = nn.Linear(n_words, width)
+        self.table, self.bias = nn.Parameter(start.weight.detach().T.contiguous()), nn.Parameter(start.bias.detach())     # (V, width), (width,)
+
+    def forward(self, docs): return sum_rows(docs.words, self.table, docs.starts, docs.counts) + self.bias
+
+
+# %% ../nbs/13_vae_baselines.ipynb #736ad1c4
 class Encoder(nn.Module):
-    "Word counts (n, V) -> the parameters of a document's posterior, one tensor (n, T) a head."
+    "Words of documents -> the parameters of their posteriors, one tensor (n, T) a head."
     def __init__(
         self,
         n_words,                 # V
@@ -75,15 +108,19 @@ class Encoder(nn.Module):
         dropout=0.0,             # share of the last hidden layer set to zero in training
         norm=True,               # batch norm of the heads
         heads=2,                 # 2: mean and log variance of a Gaussian
+        d_embed=0,               # width of an embedding to read beside the words; 0 for none
     ):
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip((n_words, *hidden), hidden))
+        self.words, self.embedding = WordLayer(n_words, hidden[0]), nn.Linear(d_embed, hidden[0], bias=False) if d_embed else None
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(hidden, hidden[1:]))
         self.heads = nn.ModuleList(nn.Sequential(nn.Linear(hidden[-1], n_topics), shift_norm(n_topics) if norm else nn.Identity()) for _ in range(heads))
         self.activation, self.dropout = activation, nn.Dropout(dropout)
 
-    def forward(self, bow):
-        for layer in self.layers: bow = self.activation(layer(bow))
-        return [head(self.dropout(bow)) for head in self.heads]
+    def forward(self, docs, emb=None):
+        hidden = self.activation(self.words(docs) + (0 if self.embedding is None else self.embedding(emb)))
+        for layer in self.layers: hidden = self.activation(layer(hidden))
+        return [head(self.dropout(hidden)) for head in self.heads]
+
 
 # %% ../nbs/13_vae_baselines.ipynb #899b773b
 def draw_gaussian(
@@ -104,17 +141,57 @@ def gaussian_kl(
     return ((log_var.exp() + (mean - prior_mean) ** 2) / prior_var - 1 + math.log(prior_var) - log_var).sum(1) / 2
 
 
+# %% ../nbs/13_vae_baselines.ipynb #b19c10d5
 def word_loss(
-    bow,                   # word counts (n, V)
+    docs,                  # Words of n documents
     log_p,                 # log p(word | document) (n, V)
 ) -> torch.Tensor:         # nats of each document (n,)
     "Measure how badly the words are explained."
-    return -(bow * log_p).sum(1)
+    return -(docs.dense() * log_p).sum(1)
+
+
+class SoftmaxLoss(torch.autograd.Function):
+    "`word_loss` where log p is the log softmax of logits, with its gradient written down."
+    @staticmethod
+    def forward(context, logits, docs):
+        doc, total, lengths = docs.docs(), logits.logsumexp(1, keepdim=True), docs.lengths()[:, None]
+        context.save_for_backward(logits, total, lengths, doc); context.docs = docs
+        return (total * lengths).squeeze(1).index_add(0, doc, docs.counts * logits[doc, docs.words], alpha=-1)
+
+    @staticmethod
+    def backward(context, gradient):
+        logits, total, lengths, doc = context.saved_tensors
+        found = (logits - total).exp_().mul_(lengths * gradient[:, None])                        # (n, V)
+        return found.index_put_((doc, context.docs.words), -context.docs.counts * gradient[doc], accumulate=True), None
+
+
+def softmax_loss(
+    docs,                  # Words of n documents
+    logits,                # of which p(word | document) is the softmax (n, V)
+) -> torch.Tensor:         # nats of each document (n,)
+    "Measure how badly a softmax explains the words."
+    return SoftmaxLoss.apply(logits, docs)
+
+
+# %% ../nbs/13_vae_baselines.ipynb #39578f74
+def mixture_loss(
+    docs,                  # Words of n documents
+    theta,                 # shares of topics (n, T)
+    beta,                  # words of topics (T, V)
+    least=1e-12,           # added to each probability
+) -> torch.Tensor:         # nats of each document (n,)
+    "Measure how badly mixtures explain the words, at the words there are."
+    doc = docs.docs()
+    p = (theta[doc] * beta.T[docs.words]).sum(1)
+    return theta.new_zeros(len(theta)).index_add(0, doc, -docs.counts * (p + least).log())
+
 
 # %% ../nbs/13_vae_baselines.ipynb #ce0f585c
 TRAINING = dict(
-    epochs=80,             # passes over the documents: the SAE-TM authors' scripts, all but NVDM's
-    min_steps=2000,        # and at least so many steps: ours, for small corpora
+    epochs=80,             # most passes over the documents: the SAE-TM authors' scripts, all but NVDM's
+    min_steps=2000,        # or most steps, if that is more: ours, for small corpora
+    held_out=0.05,         # share of the documents kept out, to see when to stop; 0 makes all steps: ours
+    patience=500,          # stop after so many steps without a better loss on them: ours
     batch_size=200,        # documents a step: Srivastava & Sutton, the SAE-TM authors' scripts
     lr=2e-3,               # Adam: the same
     beta1=0.9,             # Adam's default
@@ -129,29 +206,57 @@ def n_training_steps(
     epochs,                # passes over the documents
     min_steps,             # fewest steps
 ) -> int:                  # steps
-    "Return the number of training steps."
+    "Return the largest number of training steps."
     return max(min_steps, math.ceil(epochs * n_docs / min(batch_size, n_docs)))
+
+# %% ../nbs/13_vae_baselines.ipynb #b7999b34
+class EarlyStop:
+    "Keeps the weights with the lowest loss on documents held out; called with the steps done, it says whether to stop."
+    def __init__(
+        self,
+        net,                   # module whose weights are kept
+        loss,                  # `loss()` measures it now
+        patience=500,          # steps to wait for a lower loss, > 0
+    ):
+        self.net, self.loss, self.patience, self.best, self.at, self.history = net, loss, patience, math.inf, 0, []
+
+    def __call__(self, done):
+        loss = self.loss()
+        self.history.append((done, loss))
+        if loss < self.best: self.best, self.at, self.state = loss, done, {name: tensor.detach().clone() for name, tensor in self.net.state_dict().items()}
+        return done - self.at >= self.patience
+
+    def restore_(self):
+        "Put the best weights back."
+        if self.at: self.net.load_state_dict(self.__dict__.pop("state"))
+
 
 # %% ../nbs/13_vae_baselines.ipynb #026d57a6
 class NeuralBaseline(Baseline):
     "A baseline trained by gradients: a subclass has `build`, `loss`, `theta` and `topics`."
     terms = ("words", "kl")     # names of the two terms of `loss`
 
-    def read(self, counts, emb, rows): return dense_rows(counts, rows, self.settings_["device"])
+    def read(self, counts, emb, rows): return read_words(counts, rows, self.settings_["device"])
 
     def _fit(self, counts, emb, on_step):
         settings, full = self.settings_, np.diff(counts.indptr) > 0
         filled, filled_emb = counts[full], None if emb is None else emb[full]
+        if not 0 <= settings["held_out"] < 1: raise ValueError(f"held_out must be in 0..1, below 1, got {settings['held_out']}")
+        n_out = int(settings["held_out"] * filled.shape[0])
+        out, kept = np.split(np.random.default_rng([self.seed, 1]).permutation(filled.shape[0]), [n_out if n_out >= 10 else 0])     # too few say nothing
         if filled.shape[0] < 2: raise ValueError(f"{self.name} needs at least 2 documents with words, got {filled.shape[0]}: batch norm compares documents")
         if settings["batch_size"] < 2: raise ValueError(f"batch_size must be at least 2, got {settings['batch_size']}: batch norm compares documents")
-        batches = BowBatches(filled, settings["batch_size"], self.seed)
-        self.steps_, self.step_ = n_training_steps(filled.shape[0], settings["batch_size"], settings["epochs"], settings["min_steps"]), 0
+        batches = BowBatches(filled[kept], settings["batch_size"], self.seed)
+        self.steps_, self.step_ = n_training_steps(len(kept), settings["batch_size"], settings["epochs"], settings["min_steps"]), 0
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             self.net_ = self.build(**settings).to(settings["device"]).train()
             optimizer = torch.optim.Adam([p for p in self.net_.parameters() if p.requires_grad], settings["lr"], (settings["beta1"], 0.999),
                 weight_decay=settings["weight_decay"], fused=torch.device(settings["device"]).type != "mps")
-            fit(by_autograd(self._objective, optimizer), lambda i: self.read(filled, filled_emb, batches.rows(i)), self.steps_, optimizer, on_step=on_step)
+            read = lambda rows: self.read(filled, filled_emb, rows)
+            self.watch_ = EarlyStop(self.net_, lambda: self._loss_of(read, out), settings["patience"]) if len(out) else None
+            fit(by_autograd(self._objective, optimizer), lambda i: read(kept[batches.rows(i)]), self.steps_, optimizer, on_step=on_step, stop=self.watch_)
+            if len(out): self.watch_.restore_()
         self.net_.eval().requires_grad_(False)
         self.components_ = self.topics().cpu().numpy()
 
@@ -160,6 +265,16 @@ class NeuralBaseline(Baseline):
         self.step_ += 1
         words, other = (term.mean() for term in self.loss(docs))
         return words + other, dict(zip(self.terms, (words.detach(), other.detach())))
+
+    @torch.no_grad()
+    def _loss_of(self, read, rows):
+        "Measure the loss of documents, with the same draws each time."
+        self.net_.eval()
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            losses = [sum(self.loss(read(part))) for part in np.array_split(rows, math.ceil(len(rows) / 1024))]
+        self.net_.train()
+        return float(torch.cat(losses).mean())
 
     @torch.no_grad()
     def _shares(self, counts, emb): return np.concatenate([self.theta(self.read(counts, emb, slice(start, start + 1024))).cpu().numpy() for start in range(0, counts.shape[0], 1024)])
@@ -197,15 +312,17 @@ class AVITM(NeuralBaseline):
         return nn.ModuleDict(dict(encoder=Encoder(self.n_words_, self.n_topics, hidden, F.softplus, dropout), dropout=nn.Dropout(dropout),
             beta=xavier_linear(self.n_topics, self.n_words_), norm=shift_norm(self.n_words_)))
 
-    def log_words(self, theta): return F.log_softmax(self.net_["norm"](self.net_["beta"](theta)), 1)
+    def words(self, docs): return docs
+    def encode(self, docs): return self.net_["encoder"](docs)
+    def logits(self, theta): return self.net_["norm"](self.net_["beta"](theta))
 
-    def loss(self, bow):
-        mean, log_var = self.net_["encoder"](bow)
+    def loss(self, docs):
+        mean, log_var = self.encode(docs)
         theta = self.net_["dropout"](F.softmax(draw_gaussian(mean, log_var), 1))
-        return word_loss(bow, self.log_words(theta)), gaussian_kl(mean, log_var, 0.0, laplace_variance(self.settings_["alpha"], self.n_topics))
+        return softmax_loss(self.words(docs), self.logits(theta)), gaussian_kl(mean, log_var, 0.0, laplace_variance(self.settings_["alpha"], self.n_topics))
 
-    def theta(self, bow): return F.softmax(self.net_["encoder"](bow)[0], 1)
-    def topics(self): return self.log_words(torch.eye(self.n_topics, device=self.settings_["device"])).exp()
+    def theta(self, docs): return F.softmax(self.encode(docs)[0], 1)
+    def topics(self): return F.softmax(self.logits(torch.eye(self.n_topics, device=self.settings_["device"])), 1)
 
 # %% ../nbs/13_vae_baselines.ipynb #7f1d05b6
 def start_word_vectors(
@@ -232,15 +349,14 @@ class ETM(NeuralBaseline):
         return nn.ModuleDict(dict(encoder=Encoder(self.n_words_, self.n_topics, hidden, F.relu, dropout, norm=False),
             words=words, topics=nn.Linear(words.embedding_dim, self.n_topics, bias=False)))
 
-    def encode(self, bow): return self.net_["encoder"](bow / bow.sum(1, keepdim=True).clamp(min=1))
+    def encode(self, docs): return self.net_["encoder"](docs.shares())
     def topics(self): return F.softmax(self.net_["topics"](self.net_["words"].weight).T, 1)
 
-    def loss(self, bow):
-        mean, log_var = self.encode(bow)
-        theta = F.softmax(draw_gaussian(mean, log_var), 1)
-        return word_loss(bow, (theta @ self.topics() + 1e-6).log()), gaussian_kl(mean, log_var)
+    def loss(self, docs):
+        mean, log_var = self.encode(docs)
+        return mixture_loss(docs, F.softmax(draw_gaussian(mean, log_var), 1), self.topics(), 1e-6), gaussian_kl(mean, log_var)
 
-    def theta(self, bow): return F.softmax(self.encode(bow)[0], 1)
+    def theta(self, docs): return F.softmax(self.encode(docs)[0], 1)
 
 # %% ../nbs/13_vae_baselines.ipynb #fdf66dca
 @baseline("dvae")
@@ -252,16 +368,16 @@ class DVAE(NeuralBaseline):
         return nn.ModuleDict(dict(encoder=Encoder(self.n_words_, self.n_topics, hidden, F.relu, dropout, heads=1),
             beta=xavier_linear(self.n_topics, self.n_words_), norm=shift_norm(self.n_words_)))
 
-    log_words, topics = AVITM.log_words, AVITM.topics
-    def posterior(self, bow): return F.softplus(self.net_["encoder"](bow)[0]).clamp(min=self.settings_["min_alpha"])
+    logits, topics = AVITM.logits, AVITM.topics
+    def posterior(self, docs): return F.softplus(self.net_["encoder"](docs)[0]).clamp(min=self.settings_["min_alpha"])
 
-    def loss(self, bow):
-        q = Dirichlet(self.posterior(bow))
+    def loss(self, docs):
+        q = Dirichlet(self.posterior(docs))
         prior = Dirichlet(torch.full_like(q.concentration, self.settings_["alpha"]))
-        warm = min(1.0, self.step_ / max(1, self.settings_["warm_up"] * self.steps_))
-        return word_loss(bow, self.log_words(q.rsample())), warm * kl_divergence(q, prior)
+        warm = 1.0 if not self.net_.training else min(1.0, self.step_ / max(1, self.settings_["warm_up"] * self.steps_))
+        return softmax_loss(docs, self.logits(q.rsample())), warm * kl_divergence(q, prior)
 
-    def theta(self, bow): return F.normalize(self.posterior(bow), p=1, dim=1)
+    def theta(self, docs): return F.normalize(self.posterior(docs), p=1, dim=1)
 
 # %% ../nbs/13_vae_baselines.ipynb #b4ceb9c2
 @baseline("nvdm")
@@ -274,13 +390,13 @@ class NVDM(NeuralBaseline):
         for start in encoder.heads[1][0].parameters(): nn.init.zeros_(start)
         return nn.ModuleDict(dict(encoder=encoder, decoder=nn.Linear(self.n_topics, self.n_words_)))
 
-    def log_words(self, h): return F.log_softmax(self.net_["decoder"](h), 1)
+    def logits(self, h): return self.net_["decoder"](h)
 
-    def loss(self, bow):
-        mean, log_var = self.net_["encoder"](bow)
-        return word_loss(bow, self.log_words(draw_gaussian(mean, log_var))), gaussian_kl(mean, log_var)
+    def loss(self, docs):
+        mean, log_var = self.encode(docs)
+        return softmax_loss(docs, self.logits(draw_gaussian(mean, log_var))), gaussian_kl(mean, log_var)
 
-    theta, topics = AVITM.theta, AVITM.topics
+    encode, theta, topics = AVITM.encode, AVITM.theta, AVITM.topics
 
 # %% ../nbs/13_vae_baselines.ipynb #d3f14ddb
 @baseline("dectm")
@@ -288,6 +404,6 @@ class DecTM(AVITM):
     "ProdLDA with topics and words compared by direction."
     defaults = dict(AVITM.defaults, dropout=0.0, batch_size=256)
 
-    def log_words(self, theta):
+    def logits(self, theta):
         beta = F.normalize(self.net_["beta"].weight, dim=1)                 # (V, T): each word's direction over the topics
-        return F.log_softmax(self.net_["norm"](F.normalize(theta, dim=1) @ beta.T), 1)
+        return self.net_["norm"](F.normalize(theta, dim=1) @ beta.T)
