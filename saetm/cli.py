@@ -7,8 +7,8 @@ __all__ = ['is_fresh', 'run_model', 'say', 'step_bow', 'step_embed', 'run_embedd
            'interpreted', 'step_interpret', 'open_run', 'step_merge', 'step_report', 'print_topics', 'load_column',
            'cmd_bow', 'cmd_embed', 'cmd_train', 'cmd_interpret', 'cmd_merge', 'cmd_report', 'cmd_demo', 'run_facts',
            'cmd_info', 'evaluated_documents', 'run_topics', 'foreign_topics', 'cmd_evaluate', 'cmd_name', 'cmd_caption',
-           'benchmark_settings', 'cmd_benchmark', 'read_bins', 'documents_column', 'analysed_run', 'cmd_compose',
-           'cmd_timeline', 'make_parser', 'main']
+           'benchmark_settings', 'cmd_benchmark', 'read_bins', 'read_dates', 'documents_column', 'analysed_run',
+           'cmd_compose', 'cmd_timeline', 'make_parser', 'main']
 
 # %% ../nbs/18_cli.ipynb #c7b9c3e0
 import argparse
@@ -220,8 +220,9 @@ def cmd_merge(args): "Merge features into topics -> topics/<T>/, and print them.
 
 def cmd_report(args):
     "Write the report -> report.html."
-    groups, times = (load_column(args.documents, column) if column else None for column in (args.groups, args.dates))
     if args.bins and not args.dates: raise ValueError("--bins are bins of time: name a column with --dates")
+    groups, times = (load_column(args.documents, column) if column else None for column in (args.groups, args.dates))
+    if times is not None: times = read_dates(args, times, read_bins(args.bins))
     step_report(args.run, args, _documents(args), _column(args, "title"), {args.label: _column(args, "label")} if args.label else None,
         groups=None if groups is None else {args.groups: groups}, times=times, bins=read_bins(args.bins))
 
@@ -412,6 +413,17 @@ def read_bins(
     try: return read_times(texts).tolist()
     except ValueError: return texts
 
+
+def read_dates(
+    args,              # parsed arguments
+    times,             # the column of --dates (D,)
+    bins,              # bins of `timeline`
+):                     # times as numbers (D,), or as they are where the bins are names of eras
+    "Read a column of dates; an error names file and column."
+    from saetm.analysis import is_eras, read_times
+    try: return times if is_eras(bins) else read_times(times)
+    except ValueError as error: raise ValueError(f"{args.documents}, column {args.dates!r}: {error}") from error
+
 # %% ../nbs/18_cli.ipynb #c0a17005
 def documents_column(
     args,              # parsed arguments
@@ -453,11 +465,9 @@ def cmd_compose(args):
 
 def cmd_timeline(args):
     "Follow topics over time -> analysis/timeline.parquet, .csv, .md, .png, timeline_tests.parquet and .csv."
-    from saetm.analysis import format_timeline, is_eras, read_times, timeline, write_timeline
+    from saetm.analysis import format_timeline, timeline, write_timeline
     bins, (model, names, times) = read_bins(args.bins), analysed_run(args, args.dates)
-    try: times = times if is_eras(bins) else read_times(times)
-    except ValueError as error: raise ValueError(f"{args.documents}, column {args.dates!r}: {error}") from error
-    result = timeline(model.document_topics_, times, bins, names, **_given(args, [*_ANALYSIS, "small", "trim", *_FILTERS]))
+    result = timeline(model.document_topics_, read_dates(args, times, bins), bins, names, **_given(args, [*_ANALYSIS, "small", "trim", *_FILTERS]))
     out = write_timeline(args.out or args.run / "analysis", result)
     say(args, format_timeline(result) + f"\ntimeline    -> {out}")
 

@@ -122,7 +122,7 @@ def visualize_documents(
     graph, figure = _figure(title, width, height, legend=dict(itemsizing="constant", font_size=11, title_text=None))
     size = float(np.clip(400 / np.sqrt(max(1, len(rows))), 2.5, 7))
     def dots(part, name, colour, number):
-        told = None if docs is None else [hover_text(docs[row]) for row in part]
+        told = None if docs is None else [hover_text(docs[row], 160 if len(rows) <= 20_000 else 80) for row in part]
         figure.add_trace(graph.Scattergl(x=positions[part, 0], y=positions[part, 1], mode="markers", name=html.escape(_shorten(name, 34)), legendrank=1000 + number, hovertext=told,
             hoverinfo="name" if docs is None else "text+name", hoverlabel=dict(namelength=34), marker=dict(size=size, color=colour, opacity=.65)))
     rest = rows[~np.isin(topic[rows], shown)]

@@ -53,6 +53,11 @@ def test_estimator_imports_without_optional_packages():
     run("import saetm; from saetm import SAETM; SAETM(n_topics=5)", absent=OPTIONAL)
 
 
+def test_a_figure_without_plotly_names_the_extra():
+    code = "from saetm.interactive import visualize_barchart\ntry: visualize_barchart([[('a', 1)]])\nexcept ImportError as error: print(error)"
+    assert "pip install 'saetm[viz]'" in run(code, absent=["plotly"])
+
+
 def test_import_is_light():
     code = "import sys, saetm; from saetm import SAETM; print(*[name for name in HEAVY if name in sys.modules])"
     assert run(f"HEAVY = {HEAVY!r}\n{code}") == ""

@@ -289,10 +289,12 @@ const chance = q => q === null ? "" : q < .001 ? "q < 0.001" : `q = ${q.toPrecis
 // For each group a dot at its share, on a line from the lower to the upper end of its interval; each topic has its own scale.
 function groupRows(t) {
   const entry = data.groups.topics[t], most = Math.max(...entry.high, 1e-9), place = value => (100 * value / most).toFixed(2) + "%";
-  return [make("ul", { class: "ranges" }, ...data.groups.groups.map((group, g) => make("li", { title: `${group}: ${percent(entry.share[g])} (${interval(entry.low[g], entry.high[g])}) of ${number(data.groups.n_docs[g])} documents` },
+  const many = data.groups.groups.length > 40, all = data.groups.groups.map((_, g) => g);   // of many groups, those with the largest shares
+  const shown = many ? all.sort((a, b) => entry.share[b] - entry.share[a]).slice(0, 12) : all, name = g => data.groups.groups[g];
+  return [make("ul", { class: "ranges" }, ...shown.map(g => [g, name(g)]).map(([g, group]) => make("li", { title: `${group}: ${percent(entry.share[g])} (${interval(entry.low[g], entry.high[g])}) of ${number(data.groups.n_docs[g])} documents` },
     make("span", { class: "label", text: group }),
     make("span", { class: "range", style: { "--hue": topicHue(t), "--at": place(entry.share[g]), "--low": place(entry.low[g]), "--high": place(entry.high[g]) } }),
-    make("span", { class: "value", text: percent(entry.share[g]) }))))];
+    make("span", { class: "value", text: percent(entry.share[g]) })))), ...(many ? [make("p", { class: "said", text: `and ${number(all.length - shown.length)} with smaller shares` })] : [])];
 }
 
 // A line over time with its interval as a band; a dashed line where the topic changed. The pointer asks for one interval of time.
