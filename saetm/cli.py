@@ -243,6 +243,7 @@ def run_facts(
     run,               # folder of a run
 ) -> dict:             # what there is, by name
     "Tell what a run holds."
+    from saetm.judges import count_names, load_names
     run, facts = Path(run), {}
     if not run.is_dir(): raise FileNotFoundError(f"there is no run at {run}")
     if (run / "settings.json").exists():
@@ -257,6 +258,8 @@ def run_facts(
         facts |= dict(sae=f"{about['activation']}, F = {about['n_latents']}, k = {about['k']}", **{name: round(value, 4) for name, value in about.get("report", {}).items() if name in ("explained_variance", "l0", "dead_share")})
     if (run / "emission" / "settings.json").exists(): facts["held_out_perplexity"] = read_json(run / "emission" / "settings.json")["perplexity"]
     topics = sorted(int(path.parent.name) for path in (run / "topics").glob("*/topics.npz"))
+    names = {T: load_names(run / "topics" / str(T)) for T in topics if (run / "topics" / str(T) / "top_words.txt").exists()}
+    facts |= {f"names of {T} topics": count_names(found) for T, found in names.items() if found}
     return {**facts, "numbers of topics": ", ".join(map(str, topics)) or "none yet"}
 
 def cmd_info(args):

@@ -397,6 +397,8 @@ def naming_prompt(
             'Reply with JSON alone: {"name": "<one to three words>", "kind": "concrete" or "abstract"}')
 
 # %% ../nbs/11_judges.ipynb #72d95080
+_FORM = {"one to three words", "name", "topic", "concrete", "abstract", "concrete or abstract"}    # words of the form, sent back as they are
+
 def name_topics(
     topics,               # T topics, lists of words, strongest first
     judge=None,           # prompted judge; None names topics by their first words
@@ -411,8 +413,8 @@ def name_topics(
     answers = ask_judge(judge, [naming_prompt(topics[t][:n_words]) for t in asked], [0] * len(asked), temperature=0.0, max_tokens=64, schema=NAME_SCHEMA)
     for t, answer in zip(asked, answers):
         found = {} if isinstance(answer, Refusal) else read_json_answer(answer)
-        name, kind = (str(found.get(k, "")).strip(" \n\"'.") for k in ("name", "kind"))
-        if 0 < len(name) <= 60: plain[t] = TopicName(name, kind.lower() if kind.lower() in ("concrete", "abstract") else "", judge_name(judge))
+        name, kind = (str(found.get(k, "")).strip(" \n\"'.<>") for k in ("name", "kind"))
+        if 0 < len(name) <= 60 and name.casefold() not in _FORM: plain[t] = TopicName(name, kind.lower() if kind.lower() in ("concrete", "abstract") else "", judge_name(judge))
     return plain
 
 # %% ../nbs/11_judges.ipynb #89be9b63
