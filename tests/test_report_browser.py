@@ -26,7 +26,7 @@ def report(tmp_path_factory):
     tree = [[0, 1, .2, 2], [2, 3, .3, 2], [5, 6, .6, 4], [4, 7, .9, 5]]
     path = tmp_path_factory.mktemp("report") / "report.html"
     write_report(path, title=f"Report {NASTY}", topics=topics, facts={"Corpus": NASTY, "Seed": 0}, hierarchy=tree, labels={"Kind": [NASTY if row % 2 else "plain" for row in range(200)]},
-                 documents=dict(x=page[:, 0], y=page[:, 1], topic=topic, text=text, title=[f"Title {row}" for row in range(200)]))
+                 documents=dict(x=page[:, 0], y=page[:, 1], topic=topic, text=text, title=[NASTY if row == 7 else f"Title {row}" for row in range(200)]))
     return path
 
 
@@ -215,6 +215,10 @@ def test_tabs_by_keyboard_and_search_in_them(browser, rich):
     browser.press("Escape")
     browser.press("Escape")
     assert browser.run(TILES) == 3
+    browser.click("#groups [data-tile='4'] .chip")
+    browser.click("#panel .card")  # a document is shown on the map, wherever it is chosen
+    browser.wait("!document.querySelector('#map').hidden && document.querySelector('#canvas').width > 300")
+    assert browser.run("document.querySelectorAll('#panel .pinned').length") > 0
     assert browser.complaints() == []
 
 

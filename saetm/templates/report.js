@@ -583,9 +583,10 @@ function fly(target) {
   flight = requestAnimationFrame(move);
 }
 const centred = (x, y, scale) => ({ scale, x: view.width / 2 - scale * x, y: view.height / 2 - scale * y });
-function flyTo(row) { if (state.view === "map") fly(centred(docs.x[row], docs.y[row], Math.max(view.scale, view.whole * 3))); }
+function toMap() { if (state.view !== "map") { change({ view: "map" }); resize(); } }
+function flyTo(row) { toMap(); fly(centred(docs.x[row], docs.y[row], Math.max(view.scale, view.whole * 3))); }
 function flyToTopic(t) {
-  if (state.view !== "map") change({ view: "map" });
+  toMap();
   const middle = values => { const sorted = [...values].sort((a, b) => a - b); return [sorted[Math.floor(.1 * (sorted.length - 1))], sorted[Math.ceil(.9 * (sorted.length - 1))]]; };
   const [left, right] = middle(byTopic[t].map(row => docs.x[row])), [top, bottom] = middle(byTopic[t].map(row => docs.y[row]));
   const scale = Math.min(view.width / (right - left + 300), view.height / (bottom - top + 300)) * .85;
