@@ -116,7 +116,7 @@ class EndpointCaptioner:
         body = j._body(content, 0, dict(temperature=0.0, max_tokens=self.max_tokens))
         return clean_caption(j._content(_post(j.url, body, j.key, j.tries, j.pause, j.timeout)))
 
-# %% ../nbs/16_captions.ipynb #6b160189
+# %% ../nbs/16_captions.ipynb #d9b6164e
 class TransformersCaptioner:
     "A vision-language model on this machine, by way of transformers."
     workers = 1
@@ -127,7 +127,7 @@ class TransformersCaptioner:
         max_tokens=400,   # longest caption
         name=None,        # name of the captioner; the model's own if None
     ):
-        transformers = need("transformers", "judge")
+        transformers = need("transformers", "vision")
         try: self.processor, self.model = model if isinstance(model, tuple) else (transformers.AutoProcessor.from_pretrained(model), transformers.AutoModelForImageTextToText.from_pretrained(model, dtype="auto"))
         except (OSError, ValueError) as error: raise ValueError(f"vision-language model {model!r} could not be loaded ({str(error).splitlines()[0]}): it is no such model in a folder here, and none that was found on the hub") from error
         if not getattr(self.processor, "chat_template", None): raise ValueError(f"vision-language model {name or model!r} has no chat template: it was not trained to answer")
@@ -350,11 +350,12 @@ def caption_images(
         file.sort()
     return CaptionReport(len(rows), asked, len(rows) - len(failed), failed)
 
-# %% ../nbs/16_captions.ipynb #5a769911
+# %% ../nbs/16_captions.ipynb #c7cf6fef
 def load_captions(
     paths,            # file of captions, folder with .jsonl files, or list of files and folders
     failed="error",   # pictures without a caption: "error" raises, "empty" gives them an empty one, "drop" leaves them out
     n=None,           # number of pictures, so that rows missing at the end are found; None if not known
+    start=0,          # first row that must be there, for a single shard
 ):                    # DataFrame with a line for each row, in order: row, id, caption, model, prompt, error
     "Read shards of captions together."
     import pandas as pd
@@ -367,7 +368,7 @@ def load_captions(
         twice |= shard.keys() & found.keys()
         found |= shard
     if twice: raise ValueError(f"{len(twice)} rows are described twice: {_spans(twice)}, the first {found[min(twice)]['id']!r}; shards must not overlap: {', '.join(map(str, files))}")
-    missing = set(range(max(found, default=-1) + 1 if n is None else n)) - found.keys()
+    missing = set(range(start, max(found, default=-1) + 1 if n is None else n)) - found.keys()
     if missing: raise ValueError(f"{len(missing)} rows are missing: {_spans(missing)}; caption them with start and count, or wait for their shard")
     kinds = {(e["model"], e["prompt"]) for e in found.values() if "caption" in e and e["model"] != "given"}
     if len(kinds) > 1: raise ValueError(f"the captions are of {len(kinds)} kinds, by model and prompt: {', '.join(map(' '.join, sorted(kinds)))}; read them one by one")

@@ -251,7 +251,7 @@ def test_shards_and_given_captions_from_the_shell(serve, folder, tmp_path, capsy
 @pytest.fixture(scope="module")
 def small_model(tmp_path_factory):
     "A vision-language model with random weights and its processor, in a folder."
-    transformers = pytest.importorskip("transformers", reason="a local model needs pip install 'saetm[judge]'")
+    transformers = pytest.importorskip("transformers", reason="a local model needs pip install 'saetm[vision]'")
     tokenizers = pytest.importorskip("tokenizers")
     words = ["<pad>", "<s>", "</s>", "<unk>", "<image>", *"a the red blue green sea sky tree house old of in with and under light".split()]
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
