@@ -34,10 +34,10 @@ import saetm.embedding_baselines
 
 # %% auto #0
 __all__ = ['OWN_MODELS', 'SHOWN', 'benchmark_models', 'Cell', 'plan_cells', 'read_source', 'prepare_corpus', 'Corpus',
-           'open_corpus', 'Stopwatch', 'peak_memory', 'Fitted', 'fit_own', 'fit_rival', 'machine_facts', 'cell_stamp',
-           'cell_state', 'save_fit', 'score_cell', 'group_cells', 'run_job', 'default_jobs', 'run_cells', 'gather',
-           'summarise', 'format_benchmark', 'write_benchmark', 'model_colours', 'plot_words_documents',
-           'plot_granularity', 'plot_cost']
+           'open_corpus', 'Stopwatch', 'peak_memory', 'Fitted', 'fit_own', 'training_course', 'fit_rival',
+           'machine_facts', 'cell_stamp', 'cell_state', 'save_fit', 'score_cell', 'group_cells', 'run_job',
+           'default_jobs', 'run_cells', 'gather', 'summarise', 'format_benchmark', 'write_benchmark', 'model_colours',
+           'plot_words_documents', 'plot_granularity', 'plot_cost']
 
 # %% ../nbs/15_benchmark.ipynb #bf4d326c
 OWN_MODELS = {"saetm": "saetm", "saetm-paper": "paper"}     # name in a benchmark -> recipe
@@ -191,6 +191,19 @@ def fit_own(
             cost = {**watch.lap(), **{f"{name}_once": value for name, value in once.items()}, "cpu_seconds_transform": 0.0, "peak_memory": peak_memory()}
             yield cell, Fitted([[word for word, _ in words] for words in topics.get_topics(50).values()], sparse.csr_matrix(topics.document_topics_, dtype=np.float32), cost)
 
+# %% ../nbs/15_benchmark.ipynb #54541dca
+def training_course(
+    model,             # a fitted baseline
+) -> dict:             # steps, best_step, late_gain: share by which the loss of documents held out fell in the last fifth of the steps (None: too few steps); empty for models without steps
+    "Tell how far a model's training had come."
+    history = getattr(getattr(model, "watch_", None), "history", [])
+    if not history: return {}
+    steps, losses = np.array(history).T
+    before = losses[steps <= .8 * steps[-1]]
+    late = float(max(0, 1 - losses.min() / before.min())) if len(before) else None
+    return dict(steps=int(steps[-1]), best_step=int(steps[losses.argmin()]), late_gain=late)
+
+
 # %% ../nbs/15_benchmark.ipynb #0b34bcc5
 def fit_rival(
     cell,              # cell of a baseline
@@ -202,7 +215,7 @@ def fit_rival(
     model = fit_baseline(cell.model, corpus.bow, corpus.emb, cell.n_topics, cell.seed, **settings.get(cell.model, {}))
     cost = watch.lap()
     shares = model.transform(corpus.bow, corpus.emb)
-    return Fitted(baseline_words(model, corpus.bow.vocabulary), sparse.csr_matrix(shares, dtype=np.float32), {**cost, "cpu_seconds_once": 0.0, "wall_seconds_once": 0.0, "cpu_seconds_transform": watch.lap()["cpu_seconds"], "peak_memory": peak_memory()})
+    return Fitted(baseline_words(model, corpus.bow.vocabulary), sparse.csr_matrix(shares, dtype=np.float32), {**cost, **training_course(model), "cpu_seconds_once": 0.0, "wall_seconds_once": 0.0, "cpu_seconds_transform": watch.lap()["cpu_seconds"], "peak_memory": peak_memory()})
 
 # %% ../nbs/15_benchmark.ipynb #c8a15e7b
 _packages = ("saetm", "torch", "numpy", "scipy", "scikit-learn", "tomotopy", "bertopic", "umap-learn", "hdbscan")
