@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['Shuffle', 'Ramp', 'sae_loss', 'revival_loss', 'select_batch', 'select_rows', 'Active', 'index_active', 'sum_rows',
-           'sae_gradient', 'encoder_product', 'add_revival', 'SAEStep', 'fit', 'by_autograd', 'warm_then_decay',
-           'Checkpoint', 'SAEReport', 'measure_sae', 'training_advice', 'default_steps', 'default_lr',
-           'start_at_documents_', 'sample_rows', 'fingerprint', 'fit_sae']
+           'sae_gradient', 'encoder_product', 'add_revival', 'SAEStep', 'flush_denormals', 'fit', 'by_autograd',
+           'warm_then_decay', 'Checkpoint', 'SAEReport', 'measure_sae', 'training_advice', 'default_steps',
+           'default_lr', 'start_at_documents_', 'sample_rows', 'fingerprint', 'fit_sae']
 
 # %% ../nbs/04_training.ipynb #827f29cc
 import hashlib
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -254,6 +255,16 @@ class SAEStep(nn.Module):
         self.sae.W_dec.div_(self.sae.W_dec.norm(dim=1, keepdim=True))
         if self.sae.activation == "jumprelu": self.sae.threshold.clamp_(min=1e-6)
 
+# %% ../nbs/04_training.ipynb #213966d7
+@contextmanager
+def flush_denormals():
+    "Take numbers below 1e-38 for zeros in this thread, for a while."
+    before = float(torch.full((8,), 1e-39).div(2)[0]) == 0
+    torch.set_flush_denormal(True)
+    try: yield
+    finally: torch.set_flush_denormal(before)
+
+
 # %% ../nbs/04_training.ipynb #75c252cc
 def fit(
     step,  # `step(batch)` fills the parameters' `.grad` and returns a dict of named values, "loss" among them
@@ -272,8 +283,9 @@ def fit(
     start = checkpoint.restore() if checkpoint else 0
     for i in range(start, steps):
         for group, rate in zip(optimizer.param_groups, rates): group["lr"] = rate * (schedule(i) if schedule else 1.0)
-        values, done = step(batches(i)), i + 1
-        optimizer.step()
+        with flush_denormals():
+            values, done = step(batches(i)), i + 1
+            optimizer.step()
         if after: after()
         if done % every == 0 or done == steps:
             values = {name: float(value) for name, value in values.items()}
