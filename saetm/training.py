@@ -255,7 +255,7 @@ class SAEStep(nn.Module):
         self.sae.W_dec.div_(self.sae.W_dec.norm(dim=1, keepdim=True))
         if self.sae.activation == "jumprelu": self.sae.threshold.clamp_(min=1e-6)
 
-# %% ../nbs/04_training.ipynb #213966d7
+# %% ../nbs/04_training.ipynb #97c660da
 @contextmanager
 def flush_denormals():
     "Take numbers below 1e-38 for zeros in this thread, for a while."
