@@ -87,13 +87,13 @@ class Browser:
             if time.monotonic() > end: raise TimeoutError(f"never true: {script}")
             time.sleep(.02)
 
-    def open(self, address, ready="document.readyState === 'complete'"):
+    def open(self, address, ready="document.readyState === 'complete'", seconds=10):
         "Load a page, wait until `ready` holds and the page is drawn; `events` begins here."
         self.call("Page.navigate", url="about:blank")
         self.wait("location.href === 'about:blank'")
         self.events.clear()
         self.call("Page.navigate", url=address)
-        self.wait(f"location.href !== 'about:blank' && ({ready})")
+        self.wait(f"location.href !== 'about:blank' && ({ready})", seconds)
         self.drawn()
 
     def drawn(self): self.wait("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))")
