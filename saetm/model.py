@@ -8,7 +8,7 @@ __all__ = ['RECIPES', 'SETTINGS', 'DEFAULTS', 'PARTS', 'Recipe', 'find_recipe', 
            'stamp_run', 'save_arrays', 'load_arrays', 'save_interpretation', 'load_interpretation', 'save_topics',
            'load_topics', 'topic_frame', 'save_embeddings', 'load_reported_sae', 'open_sae', 'check_width',
            'NotFittedError', 'Bar', 'SAETM', 'check_n_topics', 'check_settings', 'prepare_pictures',
-           'check_documents_of_pictures', 'Hierarchy', 'write_settings', 'read_settings']
+           'check_documents_of_pictures', 'Hierarchy', 'write_settings', 'read_settings', 'run_checksum']
 
 # %% ../nbs/07_model.ipynb #c5e20139
 import hashlib
@@ -1002,6 +1002,16 @@ def read_settings(
     if not stored["encoder_can_be_loaded"]: params["encoder"] = None
     return {**params, "recipe": Recipe(**params["recipe"])}
 
+
+def run_checksum(
+    folder,            # folder of a run
+) -> str | None:       # checksum of its documents, in a run of pictures of their captions; None where it is not known
+    "Read what tells a run's documents from others."
+    folder = Path(folder)
+    of_pictures, counted = (folder / "embeddings" / "images.json").exists(), folder / "bow" / "stamp.json"
+    if of_pictures and counted.exists(): return read_json(counted).get("documents")
+    return read_json(folder / "embeddings" / "manifest.json").get("checksum")
+
 # %% ../nbs/07_model.ipynb #5d0bb05d
 @patch(cls_method=True)
 def load(
@@ -1017,7 +1027,7 @@ def load(
     model = cls(**{**params, "device": device})
     check = read_image_check(folder / "embeddings") if (folder / "embeddings" / "images.json").exists() else None
     emb, bow = open_embeddings(folder / "embeddings"), load_bow(folder / "bow")
-    model._keep(load_reported_sae(folder / "sae"), bow, emb, load_interpretation(folder / "emission"), read_json(folder / "embeddings" / "manifest.json").get("checksum"), check)
+    model._keep(load_reported_sae(folder / "sae"), bow, emb, load_interpretation(folder / "emission"), run_checksum(folder), check)
     if (folder / "documents.json").exists(): model.documents_ = read_json(folder / "documents.json")
     topics = folder / "topics" / str(model.n_topics)
     model._use(load_topics(topics), load_names(topics))

