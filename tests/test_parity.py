@@ -48,9 +48,9 @@ def test_a_cell_is_finished_if_it_was_made_with_the_same_settings(parity, tmp_pa
 
 
 def test_every_cell_has_a_file_and_a_function_of_its_own(parity):
-    cells = parity.plan(list(parity.CORPORA), list(parity.SETTINGS), [0, 1, 2]) + [cell for corpus in parity.CORPORA for cell in parity.plan_numbers(corpus, parity.SETTINGS)]
+    cells = parity.plan(list(parity.CORPORA), list(parity.SETTINGS), [0, 1, 2]) + [cell for corpus in parity.CORPORA for cell in parity.plan_numbers(corpus, [*parity.SETTINGS, *parity.NUMBERS_ONLY])]
     assert len({cell["out"] for cell in cells}) == len(cells)
     outside, choices = ((PATH.parent / name).read_text() for name in ("outside.py", "choices.py"))
     assert all(f"def {cell['function']}(" in outside for cell in cells if cell["side"] == "theirs")
-    assert all(f"{model}=" in choices[choices.index("CHOICES = dict("):] for model in parity.SETTINGS)
+    assert all(f"{model}=" in choices[choices.index("CHOICES = dict("):] for model in [*parity.SETTINGS, *parity.NUMBERS_ONLY])
     assert {name for pairs in parity.PAIRS.values() for pair in pairs for name in pair} == set(parity.IMPLEMENTATIONS)

@@ -1,9 +1,12 @@
 """Our models with the choices of TopMost and `fastopic`, so that what is left to compare is the mathematics. Each class says what it takes over."""
+import numpy as np
+import torch
 from torch import nn
 from torch.nn import functional as F
 
 from saetm.baselines import LDA
-from saetm.vae_baselines import AVITM, ETM, DecTM, draw_gaussian, gaussian_kl, word_loss
+from saetm.embedding_baselines import NSTM, TSCTM, CombinedTM, FASTopic, squared_distances
+from saetm.vae_baselines import AVITM, ETM, DecTM, draw_gaussian, gaussian_kl, mixture_loss, shift_norm, softmax_loss
 
 
 class OnlineLDA(LDA):
@@ -62,10 +65,70 @@ class TopMostETM(ETM):
         nn.init.normal_(net["topics"].weight)
         return net
 
-    def loss(self, bow):
-        mean, log_var = self.encode(bow)
-        theta = F.softmax(draw_gaussian(mean, log_var), 1)
-        return word_loss(bow, (theta @ self.topics() + 1e-12).log()), gaussian_kl(mean, log_var)
+    def loss(self, docs):
+        mean, log_var = self.encode(docs)
+        return mixture_loss(docs, F.softmax(draw_gaussian(mean, log_var), 1), self.topics(), 1e-12), gaussian_kl(mean, log_var)
 
 
-CHOICES = dict(lda=OnlineLDA, avitm=TopMostAVITM, dectm=TopMostDecTM, etm=TopMostETM)
+class EmbeddingEncoder(nn.Module):
+    "An encoder of embeddings, with the layers of ours."
+    def __init__(self, d_embed, n_topics, hidden, dropout):
+        super().__init__()
+        self.layers, self.dropout = nn.ModuleList(nn.Linear(a, b) for a, b in zip((d_embed, *hidden), hidden)), nn.Dropout(dropout)
+        self.heads = nn.ModuleList(nn.Sequential(nn.Linear(hidden[-1], n_topics), shift_norm(n_topics)) for _ in range(2))
+
+    def forward(self, hidden):
+        for layer in self.layers: hidden = F.softplus(layer(hidden))
+        return [head(self.dropout(hidden)) for head in self.heads]
+
+
+class TopMostCombinedTM(WeightsAsTopics, CombinedTM):
+    "The encoder sees the embedding alone, through a layer as wide as the vocabulary; the rest as in TopMost's ProdLDA."
+    def build(self, hidden, dropout, **rest):
+        net = AVITM.build(self, hidden, dropout, **rest)
+        net["contextual"], net["encoder"] = nn.Linear(self.d_embed_, self.n_words_), EmbeddingEncoder(self.n_words_, self.n_topics, hidden, dropout)
+        return set_norms(with_one_mask(net), momentum=0.001, eps=1e-3)
+
+    def encode(self, docs): return self.net_["encoder"](self.net_["contextual"](docs[1]))
+
+
+class TopMostTSCTM(WeightsAsTopics, TSCTM):
+    "1e-5 beside the variances of the batch norms, weights as topics."
+    def build(self, **settings): return set_norms(super().build(**settings), eps=1e-5)
+
+
+class PackageFASTopic(FASTopic):
+    "Transport plans of 1, 51, 101, ... rounds from a flat start, the first that is near enough."
+    def relate(self, x, y, mass, sharpness):
+        cost, columns = squared_distances(x, y), F.softmax(mass, 0)
+        kernel, u, rounds, error = torch.exp(-sharpness * cost), torch.ones_like(cost[:, 0]), 0, 1.0
+        while error > 5e-3:
+            v = columns / (u @ kernel)
+            u, rounds = 1 / len(x) / (kernel @ v), rounds + 1
+            if rounds % 50 == 1: error = float((v * (u @ kernel) - columns).abs().sum())
+        plan = u[:, None] * kernel * v
+        return plan * len(x), (plan * cost).sum()
+
+
+class TopMostNSTM(NSTM):
+    "Word vectors that are learned, words of a document by a softmax of all its counts, gradients through every round of a plan."
+    def build(self, **settings):
+        self.word_vectors_ = np.zeros((self.n_words_, 200))
+        net = super().build(**settings)
+        net["words"].weight.requires_grad_(True)
+        return net
+
+    def loss(self, docs):
+        cosines, theta = self.cosines(), self.theta(docs)
+        cost, rows, columns = 1 - cosines, theta.T, F.softmax(docs.dense(), 1).T                 # (T, V), (T, n), (V, n)
+        kernel, u, rounds, error = torch.exp(-self.settings_["sharpness"] * cost), torch.full_like(rows, 1 / len(rows)), 0, 1.0
+        while error > 5e-3:
+            u, rounds = rows / (kernel @ (columns / (kernel.T @ u))), rounds + 1
+            if rounds % 20 == 1:
+                v = columns / (kernel.T @ u)
+                u = rows / (kernel @ v)
+                error = float((v * (kernel.T @ u) - columns).abs().sum(0).max())
+        return self.settings_["word_weight"] * softmax_loss(docs, theta @ cosines), (u * ((kernel * cost) @ v)).sum(0)
+
+
+CHOICES = dict(lda=OnlineLDA, avitm=TopMostAVITM, dectm=TopMostDecTM, etm=TopMostETM, combinedtm=TopMostCombinedTM, tsctm=TopMostTSCTM, fastopic=PackageFASTopic, nstm=TopMostNSTM)

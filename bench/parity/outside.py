@@ -65,8 +65,8 @@ def fitted(net, rows, settings):
 
 
 def fitted_ours(net, rows, settings):
-    "Train with means and variances that move by 0.1 a step, and take as topics what the decoder says of a document with one topic."
-    theta = train(set_norms(net, momentum=0.1), rows, settings)
+    "Train with our batch norms, and take as topics what the decoder says of a document with one topic."
+    theta = train(set_norms(net, **settings["norms"]), rows, settings)
     with torch.no_grad(): return dict(beta=net.eval().decode(torch.eye(theta.shape[1])).numpy(), theta=theta)
 
 
@@ -100,7 +100,7 @@ def etm_ours(counts, emb, vocabulary, n_topics, settings):
     return fitted(net, dense(counts), settings)
 
 
-def with_embeddings(counts, emb): return torch.cat([dense(counts), torch.from_numpy(emb)], 1)
+def with_embeddings(counts, emb): return torch.cat([dense(counts), torch.from_numpy(np.asarray(emb, np.float32))], 1)
 
 
 def combinedtm_net(counts, emb, n_topics, settings):
@@ -111,16 +111,15 @@ def combinedtm(counts, emb, vocabulary, n_topics, settings): return fitted(combi
 
 
 def combinedtm_ours(counts, emb, vocabulary, n_topics, settings):
-    "The encoder sees counts and embedding side by side, as in the paper; 1e-5 beside the variances of its batch norms."
+    "The encoder sees counts and embedding side by side, as in the paper, the embedding with a mean square of 1."
     net = combinedtm_net(counts, emb, n_topics, settings)
     net.fc_contextual, net.fc11 = torch.nn.Identity(), torch.nn.Linear(counts.shape[1] + emb.shape[1], settings["hidden"])
-    net.mean_bn.eps = net.logvar_bn.eps = 1e-5
     def get_theta(x):
         mean, log_var = net.encode(x)
         theta = net.theta_drop(torch.softmax(net.reparameterize(mean, log_var), 1))
         return (theta, mean, log_var) if net.training else theta
     net.get_theta = get_theta
-    return fitted_ours(net, with_embeddings(counts, emb), settings)
+    return fitted_ours(net, with_embeddings(counts, emb * emb.shape[1] ** .5), settings)
 
 
 def tsctm_net(counts, n_topics, settings):
@@ -128,7 +127,7 @@ def tsctm_net(counts, n_topics, settings):
     return TSCTM(counts.shape[1], n_topics, settings["hidden"])
 
 def tsctm(counts, emb, vocabulary, n_topics, settings): return fitted(tsctm_net(counts, n_topics, settings), dense(counts), settings)
-def tsctm_ours(counts, emb, vocabulary, n_topics, settings): return fitted_ours(set_norms(tsctm_net(counts, n_topics, settings), eps=1e-3), dense(counts), settings)
+def tsctm_ours(counts, emb, vocabulary, n_topics, settings): return fitted_ours(tsctm_net(counts, n_topics, settings), dense(counts), settings)
 
 
 def fastopic(counts, emb, vocabulary, n_topics, settings):
@@ -165,19 +164,20 @@ def network_numbers(net, batch, names):
 
 
 def layer_names(pairs): return {f"{theirs}.{part}": f"{ours}.{part}" for theirs, ours in pairs.items() for part in ("weight", "bias")}
-LAYERS = layer_names({"fc11": "encoder.layers.0", "fc12": "encoder.layers.1", "fc21": "encoder.heads.0.0", "fc22": "encoder.heads.1.0"})
+HEADS = layer_names({"fc21": "encoder.heads.0.0", "fc22": "encoder.heads.1.0"})
+LAYERS = {"fc11.weight": "encoder.words.table.T", "fc11.bias": "encoder.words.bias", **layer_names({"fc12": "encoder.layers.0"}), **HEADS}
 NORMS = {f"{theirs}.bias": f"{ours}.bias" for theirs, ours in {"mean_bn": "encoder.heads.0.1", "logvar_bn": "encoder.heads.1.1", "decoder_bn": "norm"}.items()}
 
 
 def avitm_numbers(counts, emb, vocabulary, n_topics, settings): return network_numbers(prodlda(counts, n_topics, settings), dense(counts)[:200], {**LAYERS, **NORMS, "fcd1.weight": "beta.weight"})
 def dectm_numbers(counts, emb, vocabulary, n_topics, settings): return network_numbers(dectm_net(counts, n_topics, settings), dense(counts)[:200], {**LAYERS, **NORMS, "beta": "beta.weight.T"})
 def etm_numbers(counts, emb, vocabulary, n_topics, settings):
-    names = layer_names({"encoder1.0": "encoder.layers.0", "encoder1.2": "encoder.layers.1", "fc21": "encoder.heads.0.0", "fc22": "encoder.heads.1.0"})
+    names = {"encoder1.0.weight": "encoder.words.table.T", "encoder1.0.bias": "encoder.words.bias", **layer_names({"encoder1.2": "encoder.layers.0"}), **HEADS}
     return network_numbers(etm_net(counts, n_topics, settings), dense(counts)[:200], {**names, "word_embeddings": "words.weight", "topic_embeddings": "topics.weight"})
 
 
 def combinedtm_numbers(counts, emb, vocabulary, n_topics, settings):
-    names = {**LAYERS, **NORMS, **layer_names({"fc_contextual": "contextual"}), "fcd1.weight": "beta.weight"}
+    names = {**layer_names({"fc_contextual": "contextual", "fc11": "encoder.layers.0", "fc12": "encoder.layers.1"}), **HEADS, **NORMS, "fcd1.weight": "beta.weight"}
     return network_numbers(combinedtm_net(counts, emb, n_topics, settings), with_embeddings(counts, emb)[:200], names)
 
 
@@ -191,6 +191,14 @@ def fastopic_numbers(counts, emb, vocabulary, n_topics, settings):
     net = Net(n_topics)
     net.init(*counts.shape[1:], emb.shape[1])
     return network_numbers(net, (dense(counts)[:200], torch.from_numpy(emb)[:200]), {"topic_embeddings": "topics", "word_embeddings": "words", "topic_weights": "topic_mass", "word_weights": "word_mass"})
+
+
+def nstm_numbers(counts, emb, vocabulary, n_topics, settings):
+    from topmost.models import NSTM
+    net = NSTM(counts.shape[1], n_topics, settings["hidden"][0], settings["dropout"])
+    names = {"e1.weight": "encoder.words.table.T", "e1.bias": "encoder.words.bias", **layer_names({"e2": "encoder.heads.0.0"}), "mean_bn.bias": "encoder.heads.0.1.bias",
+             "word_embeddings": "words.weight", "topic_embeddings": "topics.weight"}
+    return network_numbers(net, dense(counts)[:200], names)
 
 
 def main(jobs):

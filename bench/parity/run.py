@@ -8,7 +8,7 @@ one of mathematics; same_numbers.py compares loss and gradients themselves. A fi
 All are scored by the same functions of saetm.metrics: NPMI of the top 10 words, unique words among the top 25, NMI of each document's largest topic with its label.
 The tables go to results/parity.md, with bench/parity/notes.md below them, and each cell's scores to results/parity.csv.
 """
-import argparse, json, os, subprocess, sys, time
+import argparse, hashlib, json, os, subprocess, sys, time
 from pathlib import Path
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"): os.environ.setdefault(name, "1")
 
@@ -30,10 +30,16 @@ SETTINGS = dict(      # of both sides, what they do not name here is equal by de
     avitm=dict(hidden=100, dropout=0.2, lr=2e-3),
     dectm=dict(hidden=100, dropout=0.0, lr=2e-3),
     etm=dict(hidden=200, dropout=0.0, lr=5e-3, d_word=300),
+    combinedtm=dict(hidden=100, dropout=0.2, lr=2e-3),
+    tsctm=dict(hidden=200, lr=2e-3),
+    fastopic=dict(lr=2e-3, epochs=200, batch_size=100_000),      # all documents in a step
 )
+NUMBERS_ONLY = dict(nstm=dict(hidden=[200], dropout=0.25))      # its training there is too slow for this table
 ADAM = dict(          # beta1 and weight decay, each side's own
     avitm=dict(beta1=0.99, weight_decay=0.0), dectm=dict(beta1=0.99, weight_decay=0.0), etm=dict(beta1=0.9, weight_decay=1.2e-6),
+    combinedtm=dict(beta1=0.99, weight_decay=0.0), tsctm=dict(beta1=0.9, weight_decay=0.0), fastopic=dict(beta1=0.9, weight_decay=0.0),
 )
+NORMS = dict(momentum=0.1, eps=1e-5)      # of our batch norms
 IMPLEMENTATIONS = {   # as the tables call it -> side, what the name of the function ends in, whose Adam
     "saetm": ("ours", "", "ours"), "TopMost": ("theirs", "", "theirs"), "saetm, TopMost's choices": ("ours", "_theirs", "theirs"), "TopMost, saetm's choices": ("theirs", "_ours", "ours"),
 }
@@ -54,8 +60,8 @@ def settings_of(model, corpus, adam):
 def ours_settings(settings):
     "The same settings under our names."
     found = dict(settings)
-    if "hidden" in found: found["hidden"] = (found["hidden"],) * 2
-    if "epochs" in found: found["min_steps"] = 1
+    if "hidden" in found: found["hidden"] = tuple(found["hidden"]) if isinstance(found["hidden"], list) else (found["hidden"],) * 2
+    if "epochs" in found: found |= dict(min_steps=1, held_out=0.0)
     return found
 
 
@@ -67,7 +73,7 @@ def plan(corpora, models, seeds):
         for model in models:
             for name, (side, ending, adam) in IMPLEMENTATIONS.items():
                 if (model, name) in SAME: continue
-                settings = settings_of(model, corpus, adam)
+                settings = {**settings_of(model, corpus, adam), **(dict(norms=NORMS) if ending == "_ours" and model in ADAM else {})}
                 key = dict(corpus=facts, settings=settings, **(dict(packages=TORCH + PACKAGES + COMPARED) if side == "theirs" else {}))
                 for seed in seeds:
                     cells.append(dict(corpus=corpus, model=model, implementation=name, side=side, function=model + ending, seed=seed, n_topics=facts["n_topics"], settings=settings,
@@ -79,10 +85,10 @@ def plan_numbers(corpus, models):
     "List what the other side computes for same_numbers.py, one a model."
     cells = []
     for model in models:
-        settings = dict(settings_of(model, corpus, "theirs"), **(dict(passes=5) if model == "lda" else {}))
+        settings = NUMBERS_ONLY[model] if model in NUMBERS_ONLY else dict(settings_of(model, corpus, "theirs"), **(dict(passes=5) if model == "lda" else {}))
         out = FOLDER / corpus / "cells" / f"numbers-{model}.npz"
         cells.append(dict(corpus=corpus, model=model, side="theirs", function=f"{model}_numbers", seed=0, n_topics=CORPORA[corpus]["n_topics"], settings=settings,
-            key=json.loads(json.dumps(dict(settings=settings, packages=TORCH + PACKAGES + COMPARED))), data=str(FOLDER / corpus / "data"), out=str(out)))
+            key=json.loads(json.dumps(dict(settings=settings, packages=TORCH + PACKAGES + COMPARED, code=hashlib.sha256((HERE / "outside.py").read_bytes()).hexdigest()))), data=str(FOLDER / corpus / "data"), out=str(out)))
     return cells
 
 
@@ -104,8 +110,8 @@ def compare(scores, pairs):
     rows = []
     for (corpus, model), part in scores.groupby(["corpus", "model"], sort=False):
         for ours, theirs in pairs:
-            if not {ours, theirs} <= set(part.implementation): continue
             both = [part[part.implementation == name] for name in (ours, theirs)]
+            if min(map(len, both)) < 2: continue                                    # not run, or not yet
             for name, found in zip((ours, theirs), both):
                 row = dict(corpus=corpus, model=model, implementation=name, seeds=len(found))
                 for metric in METRICS:
@@ -245,7 +251,7 @@ def score_cells(cells):
     return pd.DataFrame(rows)
 
 
-def report(scores, seeds, numbers):
+def report(scores, seeds, numbers, missing=()):
     "Write results/parity.csv and results/parity.md."
     scores.round(4).to_csv(ROOT / "results/parity.csv", index=False)
     versions = ", ".join(package.replace("==", " ") for package in [*COMPARED, *(p for p in PACKAGES if p.startswith("gensim"))])
@@ -257,6 +263,7 @@ def report(scores, seeds, numbers):
         lines += [f"## {corpus}", "", f"{counts.shape[0]:,} documents, {counts.shape[1]:,} words, {CORPORA[corpus]['n_topics']} topics; labels: {CORPORA[corpus]['label']}.", ""]
         lines += ["### The same numbers", "", "From the same parameters and the same draws, with the choices of the other side (choices.py).", "", *numbers_table([row for row in numbers if row["corpus"] == corpus]), ""]
         for title, pairs in PAIRS.items(): lines += [f"### {title}", "", *table(compare(part, pairs)), ""]
+    if missing: lines += [f"Not run yet, in part or at all: {', '.join(missing)}.", ""]
     print("\n".join(lines))
     lines += [(HERE / "notes.md").read_text().rstrip()] if (HERE / "notes.md").exists() else []
     (ROOT / "results/parity.md").write_text("\n".join(lines).rstrip() + "\n")
@@ -267,16 +274,19 @@ def main():
     parser.add_argument("--corpora", nargs="+", default=["wikipedia"], choices=list(CORPORA))
     parser.add_argument("--models", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--finished", action="store_true", help="run nothing: report the cells that are finished, and name those that are not")
     parser.add_argument("--again", nargs="+", default=[], choices=list(SETTINGS), help="forget the cells of these models")
     args = parser.parse_args()
     for corpus in args.corpora: prepare(corpus)
     cells = plan(args.corpora, args.models, args.seeds)
-    numbers = [cell for corpus in args.corpora for cell in plan_numbers(corpus, args.models)]
+    numbers = [cell for corpus in args.corpora for cell in plan_numbers(corpus, args.models + [name for name in NUMBERS_ONLY if args.models == list(SETTINGS)])]
     for cell in cells + numbers:
         if cell["model"] in args.again: Path(cell["out"]).unlink(missing_ok=True)
-    run_ours([cell for cell in cells if cell["side"] == "ours" and not finished(cell)])
-    run_theirs([cell for cell in numbers + cells if cell["side"] == "theirs" and not finished(cell)])
-    report(score_cells(cells), args.seeds, same_numbers(numbers))
+    if not args.finished:
+        run_ours([cell for cell in cells if cell["side"] == "ours" and not finished(cell)])
+        run_theirs([cell for cell in numbers + cells if cell["side"] == "theirs" and not finished(cell)])
+    missing = list(dict.fromkeys(f"{cell['model']} ({cell['implementation']})" for cell in cells if not finished(cell)))
+    report(score_cells([cell for cell in cells if finished(cell)]), args.seeds, same_numbers([cell for cell in numbers if finished(cell)]), missing)
 
 
 if __name__ == "__main__":
