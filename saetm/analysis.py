@@ -349,10 +349,11 @@ def plot_composition_map(
     import matplotlib.pyplot as plt
     import pandas as pd
     import seaborn as sns
+    from matplotlib.colors import PowerNorm
     chosen, G = _chosen(result, topics, n_topics), len(result.groups)
     shares = pd.DataFrame(100 * result.share[chosen], [_short(result.names[t]) for t in chosen], [f"{_short(name, 20)} ({n:,})" for name, n in zip(result.groups, result.n_docs)])
     if ax is None: _, ax = plt.subplots(figsize=(3.2 + .42 * G, 1.6 + .27 * len(chosen)), layout="constrained")
-    sns.heatmap(shares, cmap="mako_r", ax=ax, annot=True, fmt=".0f", annot_kws=dict(fontsize=8), linewidths=.5, vmin=0, xticklabels=True, yticklabels=True, cbar=False)
+    sns.heatmap(shares, cmap="mako_r", ax=ax, annot=True, fmt=".0f", annot_kws=dict(fontsize=8), linewidths=.5, norm=PowerNorm(.5, 0, max(shares.max(axis=None), 1)), xticklabels=True, yticklabels=True, cbar=False)
     ax.tick_params(labelsize=9, length=0)
     ax.set(xlabel="", ylabel="")
     plt.setp(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")

@@ -247,7 +247,7 @@ def load_column(
     import pandas as pd
     readers = {".parquet": pd.read_parquet, ".csv": pd.read_csv, ".jsonl": lambda path: pd.read_json(path, lines=True), ".json": pd.read_json, ".tsv": lambda path: pd.read_csv(path, sep="\t")}
     kind = Path(source).suffix.lower()
-    if kind not in readers: raise ValueError(f"{source}: titles and labels come from {', '.join(readers)} files")
+    if kind not in readers: raise ValueError(f"{source}: titles, labels, groups and dates come from {', '.join(readers)} files")
     table = readers[kind](source)
     if column not in table: raise ValueError(f"{source} has no column {column!r}; it has {', '.join(map(str, table.columns))}")
     return table[column].tolist()
