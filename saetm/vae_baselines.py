@@ -372,7 +372,9 @@ class DVAE(NeuralBaseline):
     def posterior(self, docs): return F.softplus(self.net_["encoder"](docs)[0]).clamp(min=self.settings_["min_alpha"])
 
     def loss(self, docs):
-        q = Dirichlet(self.posterior(docs))
+        a = self.posterior(docs)
+        if not a.isfinite().all(): raise FloatingPointError(f"the posterior is nan at step {self.step_}: lower the learning rate, now {self.settings_['lr']:g}")
+        q = Dirichlet(a)
         prior = Dirichlet(torch.full_like(q.concentration, self.settings_["alpha"]))
         warm = 1.0 if not self.net_.training else min(1.0, self.step_ / max(1, self.settings_["warm_up"] * self.steps_))
         return softmax_loss(docs, self.logits(q.rsample())), warm * kl_divergence(q, prior)
