@@ -37,7 +37,7 @@ __all__ = ['OWN_MODELS', 'SHOWN', 'benchmark_models', 'Cell', 'plan_cells', 'rea
            'open_corpus', 'Stopwatch', 'peak_memory', 'Fitted', 'fit_own', 'training_course', 'fit_rival',
            'machine_facts', 'cell_stamp', 'cell_state', 'save_fit', 'score_cell', 'group_cells', 'run_job',
            'default_jobs', 'run_cells', 'gather', 'summarise', 'format_benchmark', 'write_benchmark', 'model_colours',
-           'plot_words_documents', 'plot_granularity', 'plot_cost']
+           'label_points', 'plot_words_documents', 'plot_granularity', 'plot_cost']
 
 # %% ../nbs/15_benchmark.ipynb #bf4d326c
 OWN_MODELS = {"saetm": "saetm", "saetm-paper": "paper"}     # name in a benchmark -> recipe
@@ -489,6 +489,30 @@ def _seed_range(groups, name):
     mean = groups[name].mean()
     return mean, np.array([mean - groups[name].min(), groups[name].max() - mean]).clip(0)
 
+# %% ../nbs/15_benchmark.ipynb #f891fcf0
+def label_points(
+    axis,                      # axes with the points
+    x,                         # Series of places along x, its index the labels
+    y,                         # Series of places along y, in the same order
+    styles=None,               # label -> settings of its text; None: all grey
+):
+    "Write each label beside its point, where it covers the fewest other labels and points."
+    axis.figure.canvas.draw()
+    points, frame, placed = axis.transData.transform(np.column_stack([x, y])), axis.get_window_extent(), []
+    for i in np.argsort(points[:, 1], kind="stable"):
+        tried = []
+        for right, up in [(7, 3), (-7, 3), (7, -9), (-7, -9), (7, 13), (-7, 13), (7, -19), (-7, -19), (7, 23), (-7, 23), (7, -29), (-7, -29)]:
+            text = axis.annotate(x.index[i], (x.iloc[i], y.iloc[i]), (right, up), textcoords="offset points", ha="left" if right > 0 else "right", fontsize=8, **{"color": "0.3", **(styles or {}).get(x.index[i], {})})
+            box = text.get_window_extent()
+            outside = box.x0 < frame.x0 or box.x1 > frame.x1 or box.y1 > frame.y1 or box.y0 < frame.y0
+            tried.append((sum(box.overlaps(other) for other in placed) * 3 + sum(box.contains(*point) for point in points) + 9 * outside, len(tried), text, box))
+        best = min(tried, key=lambda found: found[:2])
+        for found in tried:
+            if found is not best: found[2].remove()
+        placed.append(best[3])
+        if abs(best[2].xyann[1]) > 9: axis.annotate("", (x.iloc[i], y.iloc[i]), best[2].xyann, textcoords="offset points", arrowprops=dict(arrowstyle="-", lw=.5, color="0.7"))
+
+
 # %% ../nbs/15_benchmark.ipynb #00f2fef2
 def plot_words_documents(
     table,                     # table of cells, of one corpus and one number of topics
@@ -503,9 +527,9 @@ def plot_words_documents(
     (x, x_bars), (y, y_bars) = _seed_range(groups, words), _seed_range(groups, documents)
     for i, model in enumerate(x.index):
         axis.errorbar(x.iloc[i], y.iloc[i], y_bars[:, i:i + 1], x_bars[:, i:i + 1], fmt="o", color=colours[model], capsize=2, ms=5)
-        axis.annotate(model, (x.iloc[i], y.iloc[i]), (5, 5), textcoords="offset points", fontsize=8, color=colours[model] if model in OWN_MODELS else "0.2", weight="bold" if model in OWN_MODELS else None)
     axis.set(xlabel=words.replace("_", " "), ylabel=documents.replace("_", " "))
     axis.margins(.12)
+    label_points(axis, x, y, {name: dict(color=colours[name], weight="bold") for name in OWN_MODELS})
     return axis
 
 # %% ../nbs/15_benchmark.ipynb #d2f19aa1
