@@ -387,7 +387,7 @@ def measure_sae(
         recon = torch.from_numpy(acts @ sae.W_dec.detach().cpu().numpy()) + sae.b_dec.detach().cpu()
         recon = recon.double() / sae.scale.cpu() + center
         emb_rows = torch.from_numpy(rows).double()
-        error, variance = error + float((emb_rows - recon).square().sum()), variance + float((emb_rows - center).square().sum())
+        error, variance = (total + float(np.square((emb_rows - other).numpy()).sum()) for total, other in ((error, recon), (variance, center)))    # NumPy's sum is the same with any number of threads
     return SAEReport(1 - error / variance, nonzeros / len(emb), float(1 - fired.mean()), float(empty / len(emb)), len(emb))
 
 # %% ../nbs/04_training.ipynb #3dd8a7a3
