@@ -81,13 +81,13 @@ class Browser:
         if "exceptionDetails" in answer: raise RuntimeError(str(answer["exceptionDetails"]))
         return answer["result"].get("value")
 
-    def wait(self, script, seconds=10):
+    def wait(self, script, seconds=30):
         end = time.monotonic() + seconds
         while not self.run(script):
             if time.monotonic() > end: raise TimeoutError(f"never true: {script}")
             time.sleep(.02)
 
-    def open(self, address, ready="document.readyState === 'complete'", seconds=10):
+    def open(self, address, ready="document.readyState === 'complete'", seconds=30):
         "Load a page, wait until `ready` holds and the page is drawn; `events` begins here."
         self.call("Page.navigate", url="about:blank")
         self.wait("location.href === 'about:blank'")
@@ -99,9 +99,11 @@ class Browser:
     def drawn(self): self.wait("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))")
 
     def mouse(self, x, y, click=True):
+        "Move the pointer, and click there; what the page does about it at its next frame is done when this returns."
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
         for kind in ("mousePressed", "mouseReleased") if click else ():
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        self.drawn()
 
     def click(self, selector):
         box = self.run(f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'nearest'}});"
@@ -111,6 +113,7 @@ class Browser:
     def press(self, key):
         code = dict(key=key, windowsVirtualKeyCode=KEYS[key]) | (dict(text="\r") if key == "Enter" else dict(text=key) if len(key) == 1 else {})
         for kind in ("keyDown", "keyUp"): self.call("Input.dispatchKeyEvent", type=kind, **code)
+        self.drawn()
 
     def type(self, text): self.call("Input.insertText", text=text)
 
