@@ -4,7 +4,7 @@
 
 # %% ../nbs/01_embedding.ipynb #53632604
 from __future__ import annotations
-import gzip, hashlib, http.client, importlib.util, inspect, json, threading, time
+import gzip, hashlib, http.client, importlib.util, inspect, json, mmap, threading, time
 import urllib.error, urllib.parse, urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -21,8 +21,8 @@ from .corpus import atomic_path, check_documents, need, read_json, write_json
 __all__ = ['encode_rows', 'CallableEncoder', 'read_bert', 'bert_layer', 'bert_mean', 'pack_batches', 'pick_precision',
            'BertEncoder', 'WordLlamaEncoder', 'EndpointEncoder', 'SentenceEncoder', 'load_encoder', 'encoder_name',
            'as_encoder', 'embed_items', 'embed', 'check_embeddings', 'documents_checksum', 'shard_problem',
-           'embed_to_shards', 'shard_items', 'Embeddings', 'open_embeddings', 'WordVectors', 'word_vectors',
-           'read_word_file']
+           'embed_to_shards', 'shard_items', 'read_rows', 'Embeddings', 'open_embeddings', 'WordVectors',
+           'word_vectors', 'read_word_file']
 
 # %% ../nbs/01_embedding.ipynb #8c51a35e
 def encode_rows(
@@ -534,6 +534,27 @@ def _open_shard(path):
     facts = path.stat()
     return _map_shard(path, (facts.st_ino, facts.st_mtime_ns, facts.st_size))
 
+def _let_go(mapped):
+    "Give a map's pages back to the system, which may keep them in its cache."
+    if isinstance(mapped, np.memmap) and hasattr(mmap, "MADV_DONTNEED"): mapped._mmap.madvise(mmap.MADV_DONTNEED)
+
+# %% ../nbs/01_embedding.ipynb #93f2acb1
+def read_rows(
+    path,                # .npy file
+    start,               # first row
+    stop,                # row after the last one
+) -> np.ndarray:         # the rows, in memory
+    "Read some rows of an array file."
+    with open(path, "rb") as file:
+        np.lib.format.read_magic(file)
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        width, count = int(np.prod(shape[1:])), max(0, min(stop, shape[0]) - start)
+        if fortran and len(shape) > 1: return np.load(path, mmap_mode="r")[start:stop].copy()
+        file.seek(start * width * dtype.itemsize, 1)
+        found = np.fromfile(file, dtype, count * width)
+    if len(found) < count * width: raise ValueError(f"{path} ends after {len(found) // max(1, width)} of rows {start}..{stop}: it is damaged")
+    return found.reshape(count, *shape[1:])
+
 # %% ../nbs/01_embedding.ipynb #3bad4386
 class Embeddings:
     "Embeddings (D, d) in a folder of shards, read as one array."
@@ -555,7 +576,9 @@ class Embeddings:
         rows,            # an integer, a slice, an integer array or a boolean mask (D,)
     ) -> np.ndarray:     # float32 (d,) for an integer, else (n, d)
         "Read the rows."
-        if isinstance(rows, slice): return self._gather(np.arange(*rows.indices(len(self))))
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            return self._range(start, max(start, stop)) if step == 1 else self._gather(np.arange(start, stop, step))
         rows = np.asarray(rows)
         if rows.dtype == bool and rows.shape != (len(self),): raise IndexError(f"a mask of shape {rows.shape} does not fit {len(self)} rows")
         if rows.dtype == bool or rows.size == 0: rows = np.flatnonzero(rows)
@@ -569,11 +592,19 @@ class Embeddings:
         out, shard = np.empty((len(rows), self.shape[1]), np.float32), rows // self.manifest["shard_rows"]
         for index in np.unique(shard):
             here = shard == index
-            out[here] = _open_shard(_shard_path(self.folder, index))[rows[here] - index * self.manifest["shard_rows"]]
+            mapped = _open_shard(_shard_path(self.folder, index))
+            out[here] = mapped[rows[here] - index * self.manifest["shard_rows"]]
+            _let_go(mapped)
+        return out
+    def _range(self, start, stop):
+        size, out = self.manifest["shard_rows"], np.empty((stop - start, self.shape[1]), np.float32)
+        for index in range(start // size, -(-stop // size)) if stop > start else ():
+            first, last = max(start, index * size), min(stop, (index + 1) * size)
+            out[first - start:last - start] = read_rows(_shard_path(self.folder, index), first - index * size, last - index * size)
         return out
     def shards(self):
         "Yield the shards in order, each float32 (shard_rows, d)."
-        for index in range(_n_shards(self.manifest)): yield np.array(_open_shard(_shard_path(self.folder, index)), dtype=np.float32)
+        for index in range(_n_shards(self.manifest)): yield read_rows(_shard_path(self.folder, index), 0, self.manifest["shard_rows"]).astype(np.float32, copy=False)
 
 # %% ../nbs/01_embedding.ipynb #91beb0dd
 def open_embeddings(
