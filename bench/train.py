@@ -3,8 +3,9 @@
 
 The usual one: rows fetched one at a time and stacked, float32, autograd, a top-k over the flattened batch, a revival loss
 on all features with the living ones masked, the decoder's gradient projected and its rows normalised, clipped
-gradients (at a norm never reached here, so that the results can be compared), torch's Adam, a running threshold. Both train the same SAE on the same data in one process, in turn. Ends with one JSON line; `agree` is the largest
-relative difference of a parameter after one step of each from the same weights on the same batch.
+gradients (at a norm never reached here, so that the results can be compared), torch's Adam, a running threshold. Both train the same SAE on the same data in one process, in turn.
+`fit_sae` computes the encoder's product in bfloat16 where the processor has instructions for it; that is `ratio`, and `ratio_float32` is the same step all in float32. Ends with one JSON line;
+`agree` is the largest relative difference of a parameter after one step of each in float32 from the same weights on the same batch.
 
     python bench/train.py [--embeddings FILE.npy] [--steps 40] [--rounds 5] [--threads 1]
 """
@@ -21,6 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a waiting thread must not
 import numpy as np
 import torch
 
+from saetm.embedding import pick_precision
 from saetm.sae import SAE, set_scaling_
 from saetm.training import SAEStep, Shuffle, start_at_documents_
 
@@ -91,8 +93,8 @@ class UsualStep:
 class OurStep:
     "The step of `fit_sae`."
 
-    def __init__(self, sae):
-        self.step = SAEStep(sae, dead_after=30_000)
+    def __init__(self, sae, precision):
+        self.step = SAEStep(sae, dead_after=30_000, bf16=precision == "bfloat16")
         self.optimizer = torch.optim.Adam(sae.parameters(), lr=LR, fused=True)
 
     def __call__(self, emb):
@@ -105,7 +107,7 @@ class OurStep:
 def difference(sae, batch):
     "Largest relative difference of a parameter after one step of each."
     ours, usual = copy.deepcopy(sae), copy.deepcopy(sae)
-    OurStep(ours)(batch), UsualStep(usual)(batch)
+    OurStep(ours, "float32")(batch), UsualStep(usual)(batch)
     return max(float(((a - b).norm() / b.norm().clamp(min=1e-12)).detach()) for (_, a), (_, b) in zip(ours.named_parameters(), usual.named_parameters()))
 
 
@@ -129,17 +131,21 @@ def main():
     start_at_documents_(sae, emb)
     shuffle = Shuffle(emb, BATCH)
     agree = difference(sae, shuffle(0))
-    ours, usual = OurStep(copy.deepcopy(sae)), UsualStep(copy.deepcopy(sae))
-    our_batches, usual_batches = (shuffle(i) for i in range(10**9)), read_rows(emb)
-    samples_per_second(ours, our_batches, 5), samples_per_second(usual, usual_batches, 5)
+    precision, new = pick_precision("cpu"), lambda: copy.deepcopy(sae)
+    steps = dict(ours=OurStep(new(), precision), float32=OurStep(new(), "float32"), usual=UsualStep(new()))
+    batches = dict(ours=(shuffle(i) for i in range(10**9)), float32=(shuffle(i) for i in range(10**9)), usual=read_rows(emb))
+    if precision == "float32": del steps["float32"]
+    for name, step in steps.items(): samples_per_second(step, batches[name], 5)
     rates = []
     for number in range(arguments.rounds):
-        rates.append((samples_per_second(ours, our_batches, arguments.steps), samples_per_second(usual, usual_batches, arguments.steps)))
-        print(f"round {number + 1}: {rates[-1][0]:8.0f} and {rates[-1][1]:8.0f} samples per second of processor time", flush=True)
-    ratios = [a / b for a, b in rates]
+        rates.append({name: samples_per_second(step, batches[name], arguments.steps) for name, step in steps.items()})
+        print(f"round {number + 1}, samples per second of processor time: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates[-1].items()), flush=True)
+    middle = {name: statistics.median(rate[name] for rate in rates) for name in steps}
+    ratios = [rate["ours"] / rate["usual"] for rate in rates]
+    in_float32 = statistics.median(rate.get("float32", rate["ours"]) / rate["usual"] for rate in rates)
     machine = dict(processor=platform.machine(), cores=os.cpu_count(), threads=arguments.threads, torch=torch.__version__)
-    print(json.dumps(dict(bench="train", ratio=round(statistics.median(ratios), 2), ratios=[round(r, 2) for r in ratios], agree=agree,
-                          samples=[round(statistics.median(r), -1) for r in zip(*rates)], machine=machine)))
+    print(json.dumps(dict(bench="train", ratio=round(statistics.median(ratios), 2), ratios=[round(r, 2) for r in ratios], ratio_float32=round(in_float32, 2), precision=precision,
+                          agree=agree, samples={name: round(rate, -1) for name, rate in middle.items()}, machine=machine)))
 
 
 if __name__ == "__main__":

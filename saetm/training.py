@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['Shuffle', 'Ramp', 'sae_loss', 'revival_loss', 'select_batch', 'select_rows', 'Active', 'index_active', 'sum_rows',
-           'sae_gradient', 'encoder_product', 'add_revival', 'SAEStep', 'flush_denormals', 'fit', 'by_autograd',
-           'warm_then_decay', 'Checkpoint', 'SAEReport', 'measure_sae', 'training_advice', 'default_steps',
-           'default_lr', 'start_at_documents_', 'sample_rows', 'fingerprint', 'fit_sae']
+           'sae_gradient', 'encoder_product', 'select_active', 'squared_sum', 'add_revival', 'SAEStep',
+           'flush_denormals', 'fit', 'by_autograd', 'warm_then_decay', 'Checkpoint', 'SAEReport', 'measure_sae',
+           'training_advice', 'default_steps', 'default_lr', 'start_at_documents_', 'sample_rows', 'fingerprint',
+           'fit_sae']
 
 # %% ../nbs/04_training.ipynb #827f29cc
 import hashlib
@@ -124,27 +125,48 @@ def revival_loss(
 
 # %% ../nbs/04_training.ipynb #1a985dd6
 def select_batch(
-    pre: np.ndarray,  # pre-activations (n, F)
+    pre: np.ndarray,  # pre-activations (n, F), floating-point or whole numbers
     n_keep: int,  # entries to keep, k * n
     guess: float = 0.0,  # a number at or below the expected threshold
-) -> tuple[np.ndarray, float]:  # flat positions of the kept entries, ascending; and the smallest value kept
-    "Find the `n_keep` largest positive entries; equal ones at the edge all stay."
+) -> np.ndarray:  # flat positions of the kept entries, ascending
+    "Find the `n_keep` largest positive entries; of equal ones at the edge, the first."
     flat = pre.reshape(-1)
-    found = np.flatnonzero(flat > max(guess, 0.0))
+    found = np.flatnonzero(flat > max(guess, 0))
     if len(found) < n_keep and guess > 0: found = np.flatnonzero(flat > 0)
-    if len(found) <= n_keep: return found, 0.0
+    if len(found) <= n_keep: return found
     values = flat[found]
     lowest = np.partition(values, len(values) - n_keep)[len(values) - n_keep]
-    return found[values >= lowest], float(lowest)
+    keep = values >= lowest
+    n_more = np.count_nonzero(keep) - n_keep
+    if n_more: keep[np.flatnonzero(values == lowest)[-n_more:]] = False
+    return found[keep]
 
 # %% ../nbs/04_training.ipynb #565870c3
 def select_rows(
-    pre: np.ndarray,  # pre-activations (n, F)
+    pre: np.ndarray,  # pre-activations (n, F), floating-point or whole numbers
     k: int,  # entries to keep in each row
 ) -> np.ndarray:  # flat positions of the kept entries, ascending
-    "Find the `k` largest positive entries of each row."
-    lowest = np.partition(pre, pre.shape[1] - k, axis=1)[:, pre.shape[1] - k, None]
-    return np.flatnonzero((pre >= lowest) & (pre > 0))
+    "Find the `k` largest positive entries of each row; of equal ones at the edge, the first."
+    n_docs, F = pre.shape
+    n_groups = min(3 * k, F)
+    largest = pre[:, :F // n_groups * n_groups].reshape(n_docs, -1, n_groups).max(1)             # a group: every n_groups-th entry
+    filter = np.partition(largest, n_groups - k, axis=1)[:, n_groups - k, None]
+    found = np.flatnonzero(pre >= np.maximum(filter, np.finfo(np.float32).tiny if pre.dtype.kind == "f" else 1))
+    widths = np.diff(np.searchsorted(found, np.arange(n_docs + 1) * F))
+    if widths.max() <= k: return found
+    there = np.arange(widths.max()) < widths[:, None]
+    table = np.zeros(there.shape, pre.dtype)                                                     # the candidates, a row a document
+    table[there] = pre.reshape(-1)[found]
+    return found[_keep_largest(table, k)[there]]
+
+def _keep_largest(table, k):
+    "Mark the `k` largest entries of each row, the first of equal ones."
+    lowest = np.partition(table, table.shape[1] - k, axis=1)[:, table.shape[1] - k, None]
+    keep = table >= lowest
+    tied = np.flatnonzero(keep.sum(1) > k)
+    larger = table[tied] > lowest[tied]
+    keep[tied] = larger | ((np.cumsum(keep[tied] & ~larger, 1) <= k - larger.sum(1, keepdims=True)) & keep[tied])
+    return keep
 
 # %% ../nbs/04_training.ipynb #fc1fcc35
 class Active(NamedTuple):
@@ -182,9 +204,8 @@ def sae_gradient(
     "Compute the gradient of `sae_loss` from the active entries alone."
     centred = x - sae.b_dec                                                                    # (n, d)
     pre = encoder_product(sae, centred, bf16)                                                  # (n, F)
-    found, lowest = select_batch(pre.numpy(), sae.k * len(x), guess) if sae.activation == "batch_topk" else (select_rows(pre.numpy(), sae.k), 0.0)
-    active = index_active(found, *pre.shape)
-    values = pre.view(-1)[active.flat].requires_grad_()                                        # the non-zeros of z
+    active = index_active(select_active(sae, pre, guess), *pre.shape)
+    values = pre.view(-1)[active.flat].float().requires_grad_()                                # the non-zeros of z
     with torch.enable_grad(): product = sum_rows(active.column, sae.W_dec.detach(), active.starts, values)
     residual = product.detach() - centred                                                      # r = z W_dec + b_dec - x
     g = residual * (2 / len(x))
@@ -193,29 +214,39 @@ def sae_gradient(
     d_enc = sum_rows(active.row, centred, active.feature_starts, delta[active.by_feature])     # (F, d)
     d_dec = sum_rows(active.row, g, active.feature_starts, values[active.by_feature])          # (F, d)
     d_bias = torch.from_numpy(np.bincount(active.column.numpy(), delta.numpy(), sae.n_latents)).float()
-    loss = error = residual.square().sum() / len(x)
+    loss = error = squared_sum(residual) / len(x)
     if dead is not None and dead.any(): loss = error + add_revival(sae, pre, centred, residual, dead, aux_coefficient, d_enc, d_dec, d_bias)
     sae.W_enc.grad, sae.W_dec.grad, sae.b_enc.grad, sae.b_dec.grad = d_enc.t().contiguous(), d_dec, d_bias, g.sum(0) - sae.W_enc @ d_bias
-    return dict(loss=loss, error=error, l0=torch.tensor(len(found) / len(x)), fired=active.feature_starts.diff() > 0, lowest=lowest)
+    return dict(loss=loss, error=error, l0=torch.tensor(len(values) / len(x)), fired=active.feature_starts.diff() > 0, lowest=float(values.min()) if len(values) else 0.0)
 
 # %% ../nbs/04_training.ipynb #7979c107
 def encoder_product(sae, centred, bf16):
-    if bf16: return (centred.bfloat16() @ sae.W_enc.bfloat16()).float() + sae.b_enc
-    return torch.addmm(sae.b_enc, centred, sae.W_enc)
+    "Return the pre-activations (n, F), bfloat16 or float32."
+    if not bf16: return torch.addmm(sae.b_enc, centred, sae.W_enc)
+    return torch.addmm(sae.b_enc.bfloat16(), centred.bfloat16(), sae.W_enc.bfloat16())
+
+def select_active(sae, pre, guess):
+    "Return the flat positions of the active entries; positive bfloat16 numbers have the order of their bits, read as whole numbers."
+    bf16 = pre.dtype == torch.bfloat16
+    if sae.activation == "topk": return select_rows((pre.view(torch.int16) if bf16 else pre).numpy(), sae.k)
+    if not bf16: return select_batch(pre.numpy(), sae.k * len(pre), guess)
+    return select_batch(pre.view(torch.int16).numpy(), sae.k * len(pre), int(torch.tensor(guess).bfloat16().view(torch.int16)))
+
+def squared_sum(values): return torch.dot(values.view(-1), values.view(-1))
 
 def add_revival(sae, pre, centred, residual, dead, coefficient, d_enc, d_dec, d_bias):
     "Add the gradient of the revival loss to those of the decoder's rows and the encoder, and return its weighted value."
     which = dead.nonzero().squeeze(1)
-    acts, atoms = pre.index_select(1, which).relu(), sae.W_dec[which]
+    acts, atoms = pre.index_select(1, which).float().relu(), sae.W_dec[which]
     if len(which) > sae.d_embed // 2: acts = topk_acts(acts, max(1, sae.d_embed // 2))
     missed = torch.addmm(residual, acts, atoms)                                                # e_hat - e, where e = -r
-    weight = coefficient / (residual.square().sum() / len(pre) - residual.mean(0).square().sum() + 1e-12)
+    weight = coefficient / (squared_sum(residual) / len(pre) - residual.mean(0).square().sum() + 1e-12)
     g = missed * (2 * weight / len(pre))
     delta = (g @ atoms.t()) * (acts > 0)
     d_dec.index_add_(0, which, acts.t() @ g)
     d_enc.index_add_(0, which, delta.t() @ centred)
     d_bias.index_add_(0, which, delta.sum(0))
-    return weight * missed.square().sum() / len(pre)
+    return weight * squared_sum(missed) / len(pre)
 
 # %% ../nbs/04_training.ipynb #4590daa3
 class SAEStep(nn.Module):
@@ -239,14 +270,14 @@ class SAEStep(nn.Module):
         x, dead = self.sae.normalize(emb), self.idle >= self.dead_after
         if self.fast:
             values = sae_gradient(self.sae, x, dead, self.coefficients.get("aux_coefficient", 1 / 32), self.guess, self.bf16)
-            self.guess = 0.9 * values.pop("lowest")
+            self.guess = 0.95 * values.pop("lowest")
         else:
             self.zero_grad()
             loss, values = sae_loss(self.sae, x, dead, **self.coefficients)
             loss.backward()
         self.idle.add_(len(x)).masked_fill_(values.pop("fired"), 0)
         W, gradient = self.sae.W_dec.data, self.sae.W_dec.grad
-        gradient.addcmul_(W, (gradient * W).sum(1, keepdim=True), value=-1)
+        gradient.addcmul_(W, torch.linalg.vecdot(gradient, W)[:, None], value=-1)
         return dict(values, explained_variance=1 - values.pop("error"), dead_share=dead.float().mean())
 
     @torch.no_grad()
