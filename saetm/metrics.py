@@ -364,7 +364,7 @@ def word_distances(
     for start in range(0, len(x), block):
         rows, left = slice(start, start + block), start if same else 0         # of a symmetric matrix, the part right of the diagonal
         square = x_long[rows] @ y_long[left:].T
-        i, j = np.nonzero(square < near)
+        i, j = np.divmod(np.flatnonzero(square < near), square.shape[1])      # much faster than `nonzero`
         for part in range(0, len(i), 65536):
             a, b = i[part:part + 65536], j[part:part + 65536]
             square[a, b] = ((x[start + a] - y[left + b])**2).sum(1)
@@ -389,13 +389,15 @@ def solve_assignments(
     return totals
 
 # %% ../nbs/10_metrics.ipynb #9eb33d48
-def _augment(costs, totals):
-    "Solve assignment problems (m, k, k) into totals (m,) by bids and shortest chains; plain Python that numba compiles."
-    n, far = costs.shape[1], 1e300
+def _augment(near, rows, totals):
+    "Solve the assignment problems of `solve_assignments` into totals (m,) by bids and shortest chains; plain Python that numba compiles."
+    n, far = rows.shape[1], 1e300
+    cost = np.empty((n, n))
     price, length, closed, reach = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     came, row_of, column_of, left_over = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
-    for p in range(len(costs)):
-        cost = costs[p]
+    for p in range(len(rows)):
+        for i in range(n):
+            for j in range(n): cost[i, j] = near[rows[p, i], j]
         for j in range(n): price[j] = 0.0; row_of[j] = -1; left_over[j] = j
         for i in range(n):
             for j in range(n): price[j] += cost[i, j] / n
@@ -472,7 +474,7 @@ def _pick_solver(numba, n_topics):
     "Return a function like `solve_assignments`."
     from importlib.util import find_spec
     if numba is None: numba = n_topics >= 200 and find_spec("numba") is not None
-    return (lambda near, rows: _compiled()(near[rows], np.empty(len(rows)))) if numba else solve_assignments
+    return (lambda near, rows: _compiled()(near, rows, np.empty(len(rows)))) if numba else solve_assignments
 
 # %% ../nbs/10_metrics.ipynb #8c0bbd1d
 def lookup_vectors(
