@@ -16,6 +16,7 @@ import os
 import platform
 import statistics
 import time
+from importlib.util import find_spec
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a waiting thread must not count as work
 
@@ -93,8 +94,8 @@ class UsualStep:
 class OurStep:
     "The step of `fit_sae`."
 
-    def __init__(self, sae, precision):
-        self.step = SAEStep(sae, dead_after=30_000, bf16=precision == "bfloat16")
+    def __init__(self, sae, precision, numba):
+        self.step = SAEStep(sae, dead_after=30_000, bf16=precision == "bfloat16", numba=numba)
         self.optimizer = torch.optim.Adam(sae.parameters(), lr=LR, fused=True)
 
     def __call__(self, emb):
@@ -107,7 +108,7 @@ class OurStep:
 def difference(sae, batch):
     "Largest relative difference of a parameter after one step of each."
     ours, usual = copy.deepcopy(sae), copy.deepcopy(sae)
-    OurStep(ours, "float32")(batch), UsualStep(usual)(batch)
+    OurStep(ours, "float32", False)(batch), UsualStep(usual)(batch)
     return max(float(((a - b).norm() / b.norm().clamp(min=1e-12)).detach()) for (_, a), (_, b) in zip(ours.named_parameters(), usual.named_parameters()))
 
 
@@ -132,7 +133,7 @@ def main():
     shuffle = Shuffle(emb, BATCH)
     agree = difference(sae, shuffle(0))
     precision, new = pick_precision("cpu"), lambda: copy.deepcopy(sae)
-    steps = dict(ours=OurStep(new(), precision), float32=OurStep(new(), "float32"), usual=UsualStep(new()))
+    steps = dict(ours=OurStep(new(), precision, bool(find_spec("numba"))), float32=OurStep(new(), "float32", bool(find_spec("numba"))), usual=UsualStep(new()))
     batches = dict(ours=(shuffle(i) for i in range(10**9)), float32=(shuffle(i) for i in range(10**9)), usual=read_rows(emb))
     if precision == "float32": del steps["float32"]
     for name, step in steps.items(): samples_per_second(step, batches[name], 5)

@@ -103,7 +103,7 @@ class SAE(nn.Module):
         if self.activation == "jumprelu": self.threshold = nn.Parameter(torch.full((n_latents,), 0.01))
         else: self.register_buffer("threshold", torch.tensor(-1.0))                                      # < 0: not set
 
-    def normalize(self, emb): return (self.to_tensor(emb) - self.mean) * self.scale                      # (n, d)
+    def normalize(self, emb): return (self.to_tensor(emb) - self.mean).mul_(self.scale)                   # (n, d)
     def pre_acts(self, x): return torch.addmm(self.b_enc, x - self.b_dec, self.W_enc)                    # (n, d) -> (n, F)
 
     def activate(self, pre, training=False):
