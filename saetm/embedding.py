@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from .corpus import atomic_path, check_documents, need, read_json, write_json
+from .ranks import first_says, gather, is_first, rank, size, wait
 
 # %% auto #0
 __all__ = ['encode_rows', 'CallableEncoder', 'read_bert', 'bert_layer', 'bert_mean', 'pack_batches', 'pick_precision',
@@ -491,36 +492,41 @@ def shard_items(
     if shard_rows < 1: raise ValueError(f"shard_rows must be 1 or more, got {shard_rows}")
     if dtype not in ("float32", "float16"): raise ValueError(f"dtype must be float32 or float16, got {dtype!r}")
     manifest = _start_manifest(folder, dict(rows=len(items), shard_rows=shard_rows, dtype=dtype, encoder=encoder_name(encoder), checksum=checksum))
-    todo = [i for i in range(_n_shards(manifest)) if shard_problem(folder, manifest, i)]
+    todo = first_says([i for i in range(_n_shards(manifest)) if manifest["width"] is None or shard_problem(folder, manifest, i)])
     done = len(items) - sum(_shard_shape(manifest, i)[0] for i in todo)
     if on_step: on_step(0, {"done": done, "total": len(items)})
     if todo: _make_shards(items, folder, manifest, todo, load(manifest["precision"] or "auto"), batch_size, done, on_step)
+    wait()
     return open_embeddings(folder)
 
 # %% ../nbs/01_embedding.ipynb #d994d0b9
 def _make_shards(docs, folder, manifest, todo, encoder, batch_size, done, on_step):
     "Write the missing shards and keep the manifest true at every moment."
-    for leftover in folder.glob(".*.partial.*"): leftover.unlink()
+    if is_first():
+        for leftover in folder.glob(".*.partial.*"): leftover.unlink()
     precision = getattr(encoder, "precision", None)
     if manifest["precision"] not in (None, precision):
         raise ValueError(f"the shards in {folder} were made in {manifest['precision']}, the encoder computes in {precision}: give it that precision, or name another folder")
     manifest |= {"precision": precision, "complete": False}
-    write_json(folder / "manifest.json", manifest)
+    if is_first(): write_json(folder / "manifest.json", manifest)
+    wait()
     step = 0
-    for index in todo:
+    for index in todo[rank()::size()]:                         # each rank makes some of them
         start, parts = index * manifest["shard_rows"], []
         for rows in _windows(docs[start:start + manifest["shard_rows"]], encoder, batch_size):
             parts.append(rows.astype(manifest["dtype"])); done += len(rows); step += 1
             if on_step: on_step(step, {"done": done, "total": manifest["rows"]})
         _write_shard(folder, manifest, index, np.concatenate(parts))
-    write_json(folder / "manifest.json", manifest | {"complete": True})
+    widths = {int(width) for found in gather(torch.tensor([manifest["width"] or 0])) for width in found} - {0}
+    if len(widths) > 1: raise ValueError(f"encoder {manifest['encoder']!r} returned vectors of different widths, {sorted(widths)}")
+    if is_first(): write_json(folder / "manifest.json", manifest | {"width": widths.pop(), "complete": True})
 
 # %% ../nbs/01_embedding.ipynb #25767eeb
 def _write_shard(folder, manifest, index, emb):
     "Write one shard, and the width when it is the first to know it."
     if manifest["width"] is None:
         manifest["width"] = emb.shape[1]
-        write_json(folder / "manifest.json", manifest)
+        if is_first(): write_json(folder / "manifest.json", manifest)
     if emb.shape[1] != manifest["width"]:
         raise ValueError(f"encoder {manifest['encoder']!r} returned width {emb.shape[1]}, the shards in {folder} have {manifest['width']}: name another folder, or remove this one to embed again")
     with atomic_path(_shard_path(folder, index)) as temporary: np.save(temporary, np.ascontiguousarray(emb))

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from .corpus import need
+from .ranks import is_first, wait
 from .embedding import (CallableEncoder, Embeddings, _check_precision, _function_name, _pick_device, _precisions, embed_items,
                              encoder_name, shard_items)
 
@@ -439,7 +440,8 @@ def embed_images_to_shards(
     name, kept = image_encoder_name(encoder), images[check.good]
     encode = lambda precision: as_image_encoder(encoder, device, precision)
     emb = shard_items(kept, check.checksum, folder, name, shard_rows, batch_size, dtype, encode, on_step)
-    write_image_check(folder, check)
+    if is_first(): write_image_check(folder, check)
+    wait()
     return emb
 
 # %% ../nbs/01a_images.ipynb #0037f2e2
