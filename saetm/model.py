@@ -53,7 +53,7 @@ def _own_settings(function, shared):
     "Return the names of a function's settings: arguments with a default that are not shared between steps."
     return [name for name, p in inspect.signature(function).parameters.items() if p.default is not p.empty and name not in shared]
 
-_shared = {"seed", "device", "on_step", "vocabulary", "weights", "checkpoint", "checkpoint_every", "every", "n_jobs", "batch_size", "lr", "chunk_nnz"}
+_shared = {"seed", "device", "on_step", "vocabulary", "weights", "checkpoint", "checkpoint_every", "every", "n_jobs", "batch_size", "lr", "chunk_nnz", "numba"}
 SETTINGS = {function: _own_settings(function, _shared) for function in (count_words, fit_sae, fit_emission)}
 SETTINGS[fit_sae] += ["batch_size", "lr"]
 SETTINGS[describe_topics] = ["kappa", "min_share"]
