@@ -688,7 +688,7 @@ def fit_sae(
     aux_coefficient: float = 1 / 32,  # weight of the revival of dead features
     seed: int = 0,  # seed of the first atoms and of the order of the batches
     device: str = "cpu",  # "cpu", "cuda" or "mps"
-    precision: str = "auto",  # of the encoder's product on the CPU: "float32", "bfloat16", or "auto": where the processor has instructions for it
+    precision: str = "auto",  # of the products (on the CPU, of the encoder's): "float32", "bfloat16", or "auto": where the device is made for it
     checkpoint: str | Path | None = None,  # folder to save the run in and to go on from; None: nowhere
     checkpoint_every: int = 200,  # steps between saves
     on_step=None,  # `on_step(steps done, values)`: loss, explained_variance, l0, dead_share
@@ -705,11 +705,18 @@ def fit_sae(
     sample = sample_rows(emb, 65_536, seed)
     start_at_documents_(set_scaling_(sae, sample), sample, seed=seed).to(device)
     bf16 = (pick_precision(device) if precision == "auto" else precision) == "bfloat16"
-    step = SAEStep(sae, dead_after=min(3 * n_docs, 100_000), bf16=bf16, numba=_worth_compiling(settings["steps"] * batch_size * F), l1_coefficient=l1_coefficient, l0_coefficient=l0_coefficient, aux_coefficient=aux_coefficient)
-    optimizer = torch.optim.Adam(sae.parameters(), lr=settings["lr"], fused=torch.device(device).type != "mps")
+    coefficients = dict(dead_after=min(3 * n_docs, 100_000), bf16=bf16, l1_coefficient=l1_coefficient, aux_coefficient=aux_coefficient)
+    if sae.W_dec.is_cuda and sae.activation != "jumprelu":
+        from saetm.gpu import gpu_training
+        step, batches = gpu_training(sae, emb, batch_size, seed, lr=settings["lr"], **coefficients)
+        optimizer = step.optimizer
+    else:
+        step, batches = SAEStep(sae, numba=_worth_compiling(settings["steps"] * batch_size * F), l0_coefficient=l0_coefficient, **coefficients), Shuffle(emb, batch_size, seed, device)
+        optimizer = torch.optim.Adam(sae.parameters(), lr=settings["lr"], fused=torch.device(device).type != "mps")
     if checkpoint is not None: checkpoint = Checkpoint(checkpoint, step, optimizer, dict(settings, data=fingerprint(emb)), checkpoint_every)
-    fit(step, Shuffle(emb, batch_size, seed, device), settings["steps"], optimizer, warm_then_decay(settings["steps"]), step.after, on_step, every, checkpoint)
+    fit(step, batches, settings["steps"], optimizer, warm_then_decay(settings["steps"]), step.after, on_step, every, checkpoint)
     sae.to("cpu").requires_grad_(False)
+    sae.W_enc.data = sae.W_enc.data.contiguous()
     if sae.activation == "batch_topk": set_threshold_(sae, sample)
     sae.report = measure_sae(sae, sample)
     advice = training_advice(sae.report, sae.activation, settings)

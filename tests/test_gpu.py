@@ -1,0 +1,79 @@
+"Training on a GPU: the captured step does what the step itself does, and `fit_sae` goes on from a checkpoint."
+import numpy as np
+import pytest
+import torch
+
+from saetm.gpu import GPUStep
+from saetm.sae import SAE, set_scaling_
+from saetm.training import fit_sae, sae_loss, start_at_documents_
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+EMB = np.random.default_rng(0).normal(size=(3000, 64)).astype(np.float32)
+
+
+def make_sae(activation, n_latents, k=8):
+    return start_at_documents_(set_scaling_(SAE(64, n_latents, activation, k), EMB), EMB)
+
+
+def parameters_after(step, n_steps=5, size=256):
+    for i in range(n_steps): step(torch.from_numpy(EMB[i % 11 * size:(i % 11 + 1) * size]))
+    return {name: tensor.float().cpu() for name, tensor in step.state_dict().items()}
+
+
+@pytest.mark.parametrize("activation,n_latents", [("topk", 256), ("topk", 2048), ("batch_topk", 256), ("batch_topk", 2048), ("relu", 256)])
+def test_bfloat16_gradient_of_the_first_step_is_near_that_of_float32(activation, n_latents):
+    # Adam's averages after one step hold the gradient itself. TopK kinds exchange some entries at the edge of what they keep.
+    means = []
+    for bf16 in (False, True):
+        step = GPUStep(make_sae(activation, n_latents), bf16=bf16)
+        parameters_after(step, 1)
+        means.append([moments.mean for moments in step.moments])
+    for exact, rounded in zip(*means):
+        assert float((rounded - exact).norm() / exact.norm()) < (0.02 if activation == "relu" else 0.2)
+
+
+def test_revival_takes_turns_among_all_dead_features():
+    sae = make_sae("topk", 512, 4)
+    with torch.no_grad(): sae.b_enc[:200] -= 0.2          # 200 dead, 32 of them at a time
+    step = GPUStep(sae, dead_after=1, bf16=False, check_every=1)
+    step.begin(torch.from_numpy(EMB[:256]))
+    step.idle[:200] = 10
+    parameters_after(step, 16)
+    touched = (step.moments[1].square[:200].sum(1) > 0)
+    assert touched.float().mean() > 0.9
+
+
+@needs_gpu
+@pytest.mark.parametrize("activation,n_latents", [("topk", 256), ("topk", 2048), ("batch_topk", 256), ("batch_topk", 2048), ("relu", 256)])
+def test_captured_step_is_the_step(activation, n_latents):
+    states = []
+    for settings in (dict(graph=False, fused=False), dict(graph=True, fused=False), dict(graph=True)):
+        step = GPUStep(make_sae(activation, n_latents).to("cuda"), dead_after=600, bf16=False, check_every=2, **settings)
+        states.append(parameters_after(step, 8))
+    for other in states[1:]:
+        for name, tensor in states[0].items(): torch.testing.assert_close(other[name], tensor, rtol=1e-3, atol=1e-3)
+
+
+@needs_gpu
+def test_gradient_on_the_gpu_is_that_of_the_plain_loss():
+    torch.set_float32_matmul_precision("highest")
+    sae = make_sae("topk", 2048).to("cuda")
+    loss, _ = sae_loss(sae, sae.normalize(torch.from_numpy(EMB[:256])))
+    loss.backward()
+    wanted = [sae.W_enc.grad.t().clone(), sae.W_dec.grad.clone(), sae.b_enc.grad.clone(), sae.b_dec.grad.clone()]
+    wanted[1] -= (wanted[1] * sae.W_dec.data).sum(1, keepdim=True) * sae.W_dec.data
+    step = GPUStep(sae, bf16=False)
+    parameters_after(step, 1)
+    for moments, gradient in zip(step.moments, wanted): assert float((10 * moments.mean - gradient).norm() / gradient.norm()) < 1e-4
+
+
+@needs_gpu
+def test_fit_sae_goes_on_from_a_checkpoint(tmp_path):
+    settings = dict(n_latents=256, k=8, batch_size=256, device="cuda", checkpoint_every=20)
+    whole = fit_sae(EMB, steps=60, **settings)
+    class Stop(Exception): pass
+    def stop(step, values):
+        if step == 30: raise Stop
+    with pytest.raises(Stop): fit_sae(EMB, steps=60, checkpoint=tmp_path, on_step=stop, every=10, **settings)
+    resumed = fit_sae(EMB, steps=60, checkpoint=tmp_path, **settings)
+    for name, tensor in whole.state_dict().items(): torch.testing.assert_close(resumed.state_dict()[name], tensor)
