@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['theta_from_acts', 'fit_background', 'plain_mixture', 'mixture', 'idf_weights', 'document_chunks', 'Pass', 'em_pass',
-           'perplexity', 'EmissionFit', 'fit_emission']
+           'perplexity', 'em_pass_on', 'EmissionFit', 'fit_emission']
 
 # %% ../nbs/05_emission.ipynb #4de3f539
 from concurrent.futures import ThreadPoolExecutor
@@ -331,6 +331,134 @@ def perplexity(
     total, tokens = _sum_chunks(None, theta, bow, by_word, _column_sums(by_word), background, pi, chunk_nnz, rows, None, _use_numba(numba, bow))
     return float(np.exp(-total / tokens))
 
+# %% ../nbs/05_emission.ipynb #2089c697
+class _Chunk(NamedTuple):
+    "Documents with about equally many features, as tensors on a device; their counts sorted by word."
+    features: object  # (n, m), int32
+    shares: object    # (n, m), float32, 0 where a document has fewer features
+    docs: object      # document of each count, int32
+    words: object     # its word, int32
+    counts: object    # the count, float32
+    cuts: list        # where each block of words begins among the counts, and their number
+
+def _send(shares, counts, blocks, device):
+    "Yield a chunk of documents as tensors, a group for each number of rows of `_LANES` features."
+    import torch
+    def put(array, dtype): return torch.from_numpy(np.ascontiguousarray(array, dtype)).to(device)
+    lanes = np.maximum(1, -(-np.diff(shares.indptr) // _LANES))
+    for n in (groups := np.unique(lanes)):
+        some, those = (shares, counts) if len(groups) == 1 else (shares[lanes == n], counts[lanes == n])
+        n_docs, (first, features, values) = some.shape[0], _in_lanes(some)
+        if len(features) < n_docs * n:                         # documents without features get a row of zeros
+            empty = first[:-1][np.diff(first) == 0]
+            features, values = (np.insert(a, empty, 0, axis=0) for a in (features, values))
+        docs = torch.arange(n_docs, dtype=torch.int32, device=device).repeat_interleave(put(np.diff(those.indptr), np.int64), output_size=those.nnz)
+        words, order = torch.sort(put(those.indices, np.int32), stable=True)
+        cuts = torch.searchsorted(words, torch.tensor([b.start for b in blocks], dtype=torch.int32, device=device)).tolist() if len(blocks) > 1 else [0]
+        yield _Chunk(put(features.reshape(n_docs, -1), np.int32), put(values.reshape(n_docs, -1), np.float32), docs[order], words, put(those.data, np.float32)[order], [*cuts, those.nnz])
+
+class _Documents:
+    "Chunks of documents on a device: kept there if they fit, else sent anew each time."
+    def __init__(self, theta, bow, device, rows=None, chunk_nnz=2**22, block_bytes=2**32, keep_bytes=None):
+        import torch
+        self.args, self.device, self.shape = (theta, bow, chunk_nnz, rows), torch.device(device), (bow.shape[1], theta.shape[1])
+        self.blocks = _blocks(*self.shape, block_bytes)
+        if keep_bytes is None: keep_bytes = torch.cuda.mem_get_info(self.device)[0] // 2 if self.device.type == "cuda" else 2**32
+        self.kept = list(self.sent()) if 12 * bow.nnz + 8 * theta.nnz <= keep_bytes else None
+    def sent(self): return (chunk for part in document_chunks(*self.args) for chunk in _send(*part, self.blocks, self.device))
+    def __iter__(self): return iter(self.sent() if self.kept is None else self.kept)
+
+# %% ../nbs/05_emission.ipynb #966c58ec
+class _OnDevice:
+    "Passes over documents on a device, with a dense emission (V, F) there."
+    def __init__(self, theta, bow, background, weights, pi, tau, device, rows=None, chunk_nnz=2**22, block_bytes=2**32, keep_bytes=None):
+        import torch
+        def documents(rows): return _Documents(theta, bow, device, rows, chunk_nnz, block_bytes, keep_bytes)
+        self.fit, self.out = [documents(rows)], [] if rows is None else [documents(~rows)]
+        self.device, self.shape, self.blocks = self.fit[0].device, self.fit[0].shape, self.fit[0].blocks
+        self.wide = torch.float32 if self.device.type == "mps" else torch.float64          # of sums over all documents
+        self.background, self.weights = (None if a is None else torch.from_numpy(np.asarray(a, np.float32)).to(self.device) for a in (background, weights))
+        self.pi, self.tau = pi, tau
+
+    def visit(self, gradient, chunk, n, emission, speaks, weights, pairs=2**25):
+        "Add a chunk's part to the gradient (w, F) of block n of the words, if one is wanted; return its log likelihood there."
+        likelihood, n_latents, inside = 0., self.shape[1], slice(chunk.cuts[n], chunk.cuts[n + 1])
+        rest = 1 - (1 - self.pi) * (chunk.shares * speaks[chunk.features]).sum(1)
+        for docs, words, counts in zip(*(part[inside].split(max(1, pairs // chunk.features.shape[1])) for part in (chunk.docs, chunk.words, chunk.counts))):
+            shares, prob = chunk.shares.index_select(0, docs), self.background.index_select(0, words)
+            places = chunk.features.index_select(0, docs) + n_latents * (words.long() - self.blocks[n].start)[:, None]
+            if emission is not None: prob = rest.index_select(0, docs) * prob + (1 - self.pi) * (shares * emission[self.blocks[n]].view(-1)[places]).sum(1)
+            if weights is not None: counts = counts * weights.index_select(0, words)
+            likelihood = likelihood + (counts * prob.log()).sum(dtype=self.wide)
+            if gradient is not None: gradient.view(-1).scatter_add_(0, places.view(-1), (shares * ((1 - self.pi) * counts / prob)[:, None]).view(-1))
+        return likelihood
+
+    def speaks(self, emission): return self.background.new_zeros(self.shape[1]) if emission is None else (emission.sum(0) > 0).to(emission.dtype)
+
+    def perplexity(self, emission):
+        "Score the documents that were set aside."
+        speaks, likelihood, tokens = self.speaks(emission), 0., 0.
+        for chunk in self.out[0]:
+            for n in range(len(self.blocks)): likelihood = likelihood + self.visit(None, chunk, n, emission, speaks, None)
+            tokens = tokens + chunk.counts.sum(dtype=self.wide)
+        return float((-likelihood / tokens).exp())
+
+# %% ../nbs/05_emission.ipynb #e6e27c85
+def _pass_on_device(
+    on,                # _OnDevice
+    emission,          # (V, F) on the device; None to start from the background
+    everyone=True,     # with the documents that were set aside
+    in_place=True,     # into the memory of the emission before
+):                     # new emission (V, F), log likelihood and duality gap before
+    "Do what `em_pass` does."
+    import torch
+    first, speaks, likelihood = emission is None, on.speaks(emission), 0.
+    new = torch.empty(on.shape, device=on.device) if first or not in_place else emission
+    steepest, seen = torch.zeros(on.shape[1], device=on.device), torch.zeros(on.shape if on.tau else 0, dtype=torch.bool, device=on.device)
+    for n, block in enumerate(on.blocks):
+        gradient = torch.zeros((block.stop - block.start, on.shape[1]), device=on.device)
+        for documents in on.fit + on.out * everyone:
+            for chunk in documents: likelihood = likelihood + on.visit(gradient, chunk, n, emission, speaks, on.weights)
+        steepest = torch.maximum(steepest, gradient.amax(0))
+        if on.tau: seen[block] = gradient > 0
+        new[block] = gradient.mul_(on.background[block, None] if first else emission[block])
+    total = new.sum(0, dtype=on.wide)
+    gap = float(steepest.sum(dtype=on.wide) - total.sum())
+    if on.tau:
+        prior = sum((seen[block] * on.background[block, None]).sum(0) for block in on.blocks)
+        for block in on.blocks: new[block] += on.tau * seen[block] * on.background[block, None] / prior.clamp_min(1e-30)
+        total = total + on.tau * (prior > 0)
+    return new.div_(total.clamp_min(1e-30).float()), float(likelihood), gap
+
+def _from_device(emission, width=512):
+    "Bring an emission (V, F) home as a sparse matrix (F, V)."
+    parts = []
+    for block in emission.split(width, 1):
+        block = block.t().contiguous()
+        places = block.nonzero(as_tuple=True)
+        ends = np.concatenate([[0], np.cumsum((block != 0).sum(1).cpu().numpy())])
+        parts.append(sparse.csr_matrix((block[places].cpu().numpy(), places[1].int().cpu().numpy(), ends), shape=tuple(block.shape)))
+    return sparse.vstack(parts, format="csr")
+
+# %% ../nbs/05_emission.ipynb #565ab582
+def em_pass_on(
+    device,               # "cuda", "mps" or "cpu", or a torch.device
+    theta,                # proportions (D, F), CSR or `SparseShards`
+    bow,                  # word counts, weighted or not (D, V), CSR or `SparseShards`
+    emission,             # word distributions before the pass (F, V), sparse; None to start from the background
+    background,           # background distribution (V,)
+    pi=0.1,               # share of the background, in 0..1
+    tau=0.0,              # pseudo-counts of the background for each feature
+    weights=None,         # weight of each word (V,); None takes the counts as they are
+    **sizes,              # chunk_nnz, counts sent at a time; block_bytes, most memory for the gradient of a block of words; keep_bytes, most memory for documents that stay on the device
+) -> Pass:                # new emission, log likelihood and duality gap before
+    "Do what `em_pass` does, on a device."
+    import torch
+    on = _OnDevice(theta, bow, background, weights, pi, tau, device, **sizes)
+    start = None if emission is None else torch.from_numpy(np.ascontiguousarray(emission.T.toarray(), np.float32)).to(device)
+    new, likelihood, gap = _pass_on_device(on, start)
+    return Pass(_from_device(new).tocsc(), likelihood, gap)
+
 # %% ../nbs/05_emission.ipynb #9b672f28
 class EmissionFit(NamedTuple):
     "Words per feature, and how the fit went."
@@ -342,44 +470,59 @@ class EmissionFit(NamedTuple):
     history: list                # a dict for each pass: log_likelihood and gap in nats, held_out perplexity
 
 # %% ../nbs/05_emission.ipynb #c6d709fa
-def _fit_em(theta, bow, weights, background, pi, passes, tau, held_out, chunk_nnz, numba, on_step):
+def _steps(theta, bow, weights, background, pi, tau, out, chunk_nnz, numba):
+    "Return the two steps of a fit: a pass (emission, everyone) and a score of the documents `out` (emission)."
+    def one_pass(emission, everyone): return em_pass(theta, bow, emission, background, pi, tau, chunk_nnz, None if everyone or out is None else ~out, weights, numba)
+    def score(emission): return perplexity(theta, bow, emission, background, pi, out, chunk_nnz, numba)
+    return one_pass, score
+
+def _steps_on_device(theta, bow, weights, background, pi, tau, out, chunk_nnz, device):
+    "Return the same two steps on a device."
+    on = _OnDevice(theta, bow, background, weights, pi, tau, device, None if out is None else ~out, chunk_nnz)
+    return lambda emission, everyone: _pass_on_device(on, emission, everyone, in_place=out is None), on.perplexity
+
+def _fit_em(one_pass, score, passes, hold_out, on_step):
     "Run EM until the held-out perplexity rises, or for `passes` passes."
-    out = np.zeros(bow.shape[0], bool); out[held_out] = True
     history, emission, before = [], None, None
     for n in range(1, passes + 1):
-        new, likelihood, gap = em_pass(theta, bow, emission, background, pi, tau, chunk_nnz, ~out if len(held_out) else None, weights, numba)
-        score = perplexity(theta, bow, new, background, pi, out, chunk_nnz, numba) if len(held_out) else float("nan")
-        history.append(dict(log_likelihood=likelihood, gap=gap, held_out=score))
+        new, likelihood, gap = one_pass(emission, False)
+        history.append(dict(log_likelihood=likelihood, gap=gap, held_out=score(new) if hold_out else float("nan")))
         if on_step: on_step(n, history[-1])
-        if n > 1 and score > history[-2]["held_out"]: break
-        before, emission = emission if len(held_out) else None, new
-    if not len(held_out): return emission, score, n, history
+        if n > 1 and history[-1]["held_out"] > history[-2]["held_out"]: break
+        before, emission = emission if hold_out else None, new
+    if not hold_out: return emission, float("nan"), n, history
     best = int(np.argmin([h["held_out"] for h in history]))    # repeat the best pass with all documents
-    return em_pass(theta, bow, before, background, pi, tau, chunk_nnz, None, weights, numba).emission, history[best]["held_out"], best + 1, history
+    return one_pass(before, True)[0], history[best]["held_out"], best + 1, history
 
 # %% ../nbs/05_emission.ipynb #95e505a1
-def _fit_adamw(theta, bow, weights, background, pi, epochs, lr, batch_size, held_out, seed, on_step):
+def _dense_rows(matrix, rows, device):
+    "Return rows of a sparse matrix as a dense float32 tensor on a device; only the entries travel."
+    import torch
+    some = sparse.csr_matrix(matrix[rows])
+    places = np.repeat(np.arange(len(rows)) * some.shape[1], np.diff(some.indptr)) + some.indices
+    return torch.zeros(len(rows) * some.shape[1], device=device).index_put_((torch.from_numpy(places).to(device),), torch.from_numpy(some.data.astype(np.float32)).to(device)).view(some.shape)
+
+def _fit_adamw(theta, bow, weights, background, pi, epochs, lr, batch_size, held_out, seed, on_step, device="cpu"):
     "Learn softmax logits of the emission and the background with AdamW: the paper's recipe, dense and slow."
     import torch
     generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn((theta.shape[1], bow.shape[1]), generator=generator).mul_(.01).requires_grad_()
-    base = torch.from_numpy(np.log(background)).clone().requires_grad_()
+    logits = torch.randn((theta.shape[1], bow.shape[1]), generator=generator).mul_(.01).to(device).requires_grad_()
+    base = torch.from_numpy(np.log(background)).to(device).requires_grad_()
     optimiser = torch.optim.AdamW([logits, base], lr=lr)
     fit = np.setdiff1d(np.arange(bow.shape[0]), held_out)
-    weights, history = torch.from_numpy(weights), []
+    weights, history = torch.from_numpy(weights).to(device), []
     for epoch in range(1, epochs + 1):
         total = 0.
         for rows in torch.from_numpy(fit)[torch.randperm(len(fit), generator=generator)].split(batch_size):
-            share = torch.from_numpy(theta[rows.numpy()].toarray())
-            counts = torch.from_numpy(bow[rows.numpy()].toarray()).float() * weights
+            share, counts = _dense_rows(theta, rows.numpy(), device), _dense_rows(bow, rows.numpy(), device) * weights
             rest = 1 - (1 - pi) * share.sum(1, keepdim=True)
             prob = rest * base.softmax(0) + (1 - pi) * share @ logits.softmax(1)
             loss = -(counts * prob.clamp_min(1e-30).log()).sum() / len(rows)
             optimiser.zero_grad(); loss.backward(); optimiser.step()
-            total -= float(loss.detach()) * len(rows)
-        history.append(dict(log_likelihood=total, gap=float("nan"), held_out=float("nan")))
+            total = total - loss.detach() * len(rows)          # no waiting for the device
+        history.append(dict(log_likelihood=float(total), gap=float("nan"), held_out=float("nan")))
         if on_step: on_step(epoch, history[-1])
-    emission, background = logits.detach().softmax(1).numpy(), base.detach().softmax(0).numpy()
+    emission, background = logits.detach().softmax(1).cpu().numpy(), base.detach().softmax(0).cpu().numpy()
     emission = sparse.csr_matrix(np.where(emission > 1e-2 / bow.shape[1], emission, 0))
     if len(held_out): history[-1]["held_out"] = perplexity(theta[held_out], bow[held_out], theta_from_acts(emission), background, pi)
     return theta_from_acts(emission), background, history[-1]["held_out"], epochs, history
@@ -418,6 +561,7 @@ def fit_emission(
     on_step=None,         # called with the number of the pass and its values
     chunk_nnz=2**22,      # counts handled at a time (EM), to bound the memory
     numba=None,           # see `em_pass`
+    device="cpu",         # "cpu", "cuda" or "mps"; the first works as `em_pass` does, the others as `em_pass_on`
 ) -> EmissionFit:         # emission, background, and how the fit went
     "Learn a word distribution for each feature."
     theta, bow = _opened(theta, np.float32), _opened(bow)
@@ -428,8 +572,12 @@ def fit_emission(
     usable = np.flatnonzero((theta.getnnz(1) > 0) & (bow.getnnz(1) > 0))
     n_out = int(held_out * len(usable)) if method == "adamw" or passes is None else 0
     out = np.sort(np.random.default_rng(seed).permutation(usable)[:n_out])
-    if method == "adamw": emission, background, *rest = _fit_adamw(theta, bow, weights, background, pi, passes or 50, lr, batch_size, out, seed, on_step)
-    else: emission, *rest = _fit_em(theta, bow, weights, background, pi, passes or (20 if n_out else 3), tau, out, chunk_nnz, numba, on_step)
-    emission = sparse.csr_matrix(emission)
+    if method == "adamw":
+        emission, background, *rest = _fit_adamw(theta, bow, weights, background, pi, passes or 50, lr, batch_size, out, seed, on_step, device)
+        return EmissionFit(emission, background, pi, *rest)
+    held = np.isin(np.arange(bow.shape[0]), out) if n_out else None
+    documents, on_cpu = (theta, bow, weights, background, pi, tau, held, chunk_nnz), str(device).startswith("cpu")
+    emission, *rest = _fit_em(*(_steps(*documents, numba) if on_cpu else _steps_on_device(*documents, device)), passes or (20 if n_out else 3), n_out > 0, on_step)
+    emission = sparse.csr_matrix(emission) if on_cpu else _from_device(emission)
     emission.eliminate_zeros()
     return EmissionFit(emission, background, pi, *rest)
