@@ -185,7 +185,7 @@ def step_interpret(run, args):
     settings = {**parts[feature_vectors], **parts[fit_emission]}
     stamp = dict(**first_says(is_first() and interpreted(run, model)), seed=model.seed, settings=settings)
     if not first_says(is_fresh(run, "emission", stamp)):
-        with Bar("words", not args.quiet, unit="pass") as bar: interpretation = interpret_features(sae, emb, bow, model.recipe, seed=model.seed, on_step=bar, **settings)
+        with Bar("words", not args.quiet, unit="pass") as bar: interpretation = interpret_features(sae, emb, bow, model.recipe, seed=model.seed, on_step=bar, device=model.device, **settings)
         if is_first():
             save_interpretation(run / "emission", interpretation)
             write_stamp(run, "emission", ["emission/*"], **stamp)
@@ -592,7 +592,7 @@ _commands = {   # command: (function, reads documents, settings of which functio
     "bow": (cmd_bow, True, [count_words], []),
     "embed": (cmd_embed, True, [], ["encoder", "device"]),
     "train": (cmd_train, False, [fit_sae], ["seed", "device"]),
-    "interpret": (cmd_interpret, False, [fit_emission, feature_vectors], ["recipe", "seed"]),
+    "interpret": (cmd_interpret, False, [fit_emission, feature_vectors], ["recipe", "seed", "device"]),
     "merge": (cmd_merge, False, [describe_topics], ["seed"]),
     "report": (cmd_report, True, [], []),
     "evaluate": (cmd_evaluate, False, [], []),

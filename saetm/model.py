@@ -470,7 +470,7 @@ def fit(
     else:
         with Bar("training", self.verbose) as bar: sae = fit_sae(emb, seed=self.seed, device=self.device, on_step=bar, **parts[fit_sae])
     with Bar("words", self.verbose, unit="pass") as bar:
-        interpretation = interpret_features(sae, emb, bow, self.recipe, seed=self.seed, on_step=bar, **parts[feature_vectors], **parts[fit_emission])
+        interpretation = interpret_features(sae, emb, bow, self.recipe, seed=self.seed, on_step=bar, device=self.device, **parts[feature_vectors], **parts[fit_emission])
     self._keep(sae, bow, emb, interpretation, documents_checksum(docs), check)
     self.documents_, self.images_ = docs, images
     return self.set_n_topics(self.n_topics)
