@@ -54,10 +54,11 @@ def plain(emb):
     return len(emb)
 
 
-def shuffled(emb, seed=0):
-    "One pass of batches."
-    shuffle = Shuffle(emb, BATCH, seed, memory_mb=0)
-    for i in range(len(emb) // BATCH): shuffle(i)
+def shuffled(emb, passes={}):
+    "The next pass of batches of a `Shuffle` in use."
+    shuffle, number = passes.get(emb.folder) or (Shuffle(emb, BATCH, memory_mb=0), 0)
+    passes[emb.folder] = shuffle, number + 1
+    for i in range(len(emb) // BATCH): shuffle(number * (len(emb) // BATCH) + i)
     return len(emb) // BATCH * BATCH
 
 
@@ -102,6 +103,7 @@ def main():
         for dtype in ("float32", "float16"):
             emb = write_shards(Path(folder) / dtype, arguments.gb, dtype)
             agree = max(agree, difference(emb))
+            shuffled(emb)
             for cold in (False, True):
                 rates = [{read.__name__: rate(read, emb, cold) for read in (plain, shuffled, random_rows, one_by_one)} for _ in range(arguments.rounds)]
                 middle = {name: round(statistics.median(r[name] for r in rates), 3) for name in rates[0]}

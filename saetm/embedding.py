@@ -8,6 +8,7 @@ import gzip, hashlib, http.client, importlib.util, inspect, json, mmap, threadin
 import urllib.error, urllib.parse, urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -595,12 +596,26 @@ class Embeddings:
         gathered = self._gather(np.where(flat < 0, flat + len(self), flat))
         return gathered if rows.ndim else gathered[0]
     def _gather(self, rows):
-        out, shard = np.empty((len(rows), self.shape[1]), np.float32), rows // self.manifest["shard_rows"]
+        size, out = self.manifest["shard_rows"], np.empty((len(rows), self.shape[1]), np.float32)
+        first, shard = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (rows % size == 0)), rows // size      # where runs of neighbouring rows begin
+        if 8 * len(first) < len(rows): return self._read_runs(rows[first], np.diff(first, append=len(rows)), out)
         for index in np.unique(shard):
             here = shard == index
             mapped = _open_shard(_shard_path(self.folder, index))
-            out[here] = mapped[rows[here] - index * self.manifest["shard_rows"]]
+            out[here] = mapped[rows[here] - index * size]
             _let_go(mapped)
+        return out
+    def _read_runs(self, first, counts, out):
+        runs, dtype = zip(first // self.manifest["shard_rows"], first % self.manifest["shard_rows"], counts, counts.cumsum() - counts), np.dtype(self.manifest["dtype"])
+        for index, group in groupby(runs, lambda run: run[0]):
+            with open(_shard_path(self.folder, index), "rb") as file:
+                np.lib.format.read_magic(file); np.lib.format.read_array_header_1_0(file)
+                start = file.tell()
+                for _, row, count, place in group:
+                    file.seek(start + int(row) * self.shape[1] * dtype.itemsize)
+                    part = out[place:place + count] if dtype == out.dtype else np.empty((count, self.shape[1]), dtype)
+                    if file.readinto(part) < part.nbytes: raise ValueError(f"{file.name} ends before row {row + count}: it is damaged")
+                    if dtype != out.dtype: torch.from_numpy(out[place:place + count]).copy_(torch.from_numpy(part))
         return out
     def _range(self, start, stop):
         size, out = self.manifest["shard_rows"], np.empty((stop - start, self.shape[1]), np.float32)
