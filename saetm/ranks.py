@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -19,7 +21,7 @@ import numpy as np
 from .corpus import BagOfWords, check_documents, count_shard, merge_shards
 
 # %% auto #0
-__all__ = ['Place', 'assigned_place', 'RankLost', 'rank', 'size', 'is_first', 'joined', 'sum_', 'total', 'gather', 'part',
+__all__ = ['Place', 'assigned_place', 'RankLost', 'rank', 'size', 'is_first', 'joined', 'Crew', 'sum_', 'total', 'gather', 'part',
            'part_by_weight', 'wait', 'first_says', 'share_arrays', 'collect_arrays', 'SparseSum', 'count_words_by_rank',
            'may_report']
 
@@ -94,6 +96,34 @@ def joined(
     _job.update(_alone)                                        # after an error the process ends as it is: a farewell might never be answered
     dist.destroy_process_group()
 
+# %% ../nbs/00a_ranks.ipynb #039b6720
+_LOOP = """
+import contextlib, io, json, sys
+from saetm.ranks import *; import numpy as np, torch
+torch.set_num_threads(1)
+with joined():
+    for line in sys.stdin:
+        with contextlib.redirect_stdout(io.StringIO()) as said: exec(json.loads(line))
+        print(json.dumps(said.getvalue().strip()), flush=True)
+"""
+
+class Crew:
+    "Python processes on this machine that have joined: `crew(lines)` runs lines in all of them and returns what each prints, None where it has ended."
+    def __init__(
+        self,
+        n=2,  # how many
+    ):
+        with socket.socket() as free: free.bind(("127.0.0.1", 0)); port = free.getsockname()[1]
+        job = os.environ | dict(OMP_NUM_THREADS="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE=str(n), LOCAL_WORLD_SIZE=str(n))
+        start = lambda r: subprocess.Popen([sys.executable, "-c", _LOOP], env=job | dict(RANK=str(r), LOCAL_RANK=str(r)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.processes = [start(r) for r in range(n)]
+    def __call__(self, lines):
+        for p in self.processes:
+            if p.poll() is None: print(json.dumps(lines), file=p.stdin, flush=True)
+        return [json.loads(answer) if (answer := p.stdout.readline()) else None for p in self.processes]
+    def end(self):
+        for p in self.processes: p.communicate()
+
 # %% ../nbs/00a_ranks.ipynb #dc302813
 def sum_(
     tensor,  # torch tensor or contiguous NumPy array, of the same shape on all ranks; changed in place
@@ -114,13 +144,14 @@ def total(
 
 # %% ../nbs/00a_ranks.ipynb #47e2dcd4
 def gather(
-    values,  # one-dimensional torch tensor, of any length, of the same kind on all ranks
-) -> list:   # those of all ranks, in their order
+    values,        # one-dimensional torch tensor, of any length, of the same kind on all ranks
+    lengths=None,  # the lengths on all ranks, where they are known; None asks for them first
+) -> list:         # those of all ranks, in their order
     "Collect one-dimensional tensors from all ranks."
     if size() == 1: return [values]
     import torch
     import torch.distributed as dist
-    lengths = sum_(torch.eye(size(), dtype=torch.int64, device=values.device)[rank()] * len(values)).tolist()
+    if lengths is None: lengths = sum_(torch.eye(size(), dtype=torch.int64, device=values.device)[rank()] * len(values)).tolist()
     padded = values.new_zeros(max(lengths))
     padded[:len(values)] = values
     parts = [torch.empty_like(padded) for _ in lengths]
