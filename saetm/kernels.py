@@ -7,7 +7,8 @@ __all__ = ['jit', 'check_fused', 'product', 'chunk_width', 'largest', 'Entries',
            'by_feature', 'decode_entries', 'sum_by_feature', 'Moments', 'adam_rates', 'adam_rows', 'centred_rows',
            'dense_acts', 'residual_of']
 
-# %% ../nbs/03a_kernels.ipynb #3dd97176
+# %% ../nbs/03a_kernels.ipynb #4047a19d
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ def check_fused(
     if fused and not triton: raise ImportError("fused=True needs Triton, which comes with torch for CUDA: install that, or leave fused=False")
     return fused
 
-# %% ../nbs/03a_kernels.ipynb #14887c3f
+# %% ../nbs/03a_kernels.ipynb #6108882e
 def product(
     a: torch.Tensor,  # (n, m), float32 or bfloat16
     b: torch.Tensor,  # (m, p), of the same type
@@ -43,11 +44,19 @@ def product(
     half, on_gpu = half and a.dtype == torch.bfloat16, a.is_cuda and a.dtype == torch.bfloat16
     if on_gpu and half: return a @ b if bias is None else torch.addmm(bias.bfloat16(), a, b)
     if not on_gpu: sums = a.float() @ b.float()
-    else: sums = torch.mm(a, b, out_dtype=torch.float32) if hasattr(torch.ops.aten.mm, "dtype") else (a @ b).float()
+    else: sums = torch.mm(a, b, out_dtype=torch.float32) if _keeps_sums(a.device) else (a @ b).float()
     if bias is not None: sums = sums.add_(bias)
     return sums.bfloat16() if half else sums
 
-# %% ../nbs/03a_kernels.ipynb #d8fc3aca
+# %% ../nbs/03a_kernels.ipynb #6ee65ac5
+@lru_cache
+def _keeps_sums(device):
+    "Find out whether products of bfloat16 can give float32 here: torch has that since 2.8, on CUDA."
+    one = torch.ones(16, 16, dtype=torch.bfloat16, device=device)
+    try: return torch.mm(one, one, out_dtype=torch.float32).dtype == torch.float32
+    except (RuntimeError, TypeError): return False
+
+# %% ../nbs/03a_kernels.ipynb #44a9cc15
 def chunk_width(
     n_columns: int,  # entries to choose from
     k: int,  # entries wanted
@@ -60,15 +69,15 @@ def chunk_width(
 def largest(
     pre: torch.Tensor,  # numbers (n, F)
     k: int,  # entries wanted in each row, in 1..F
-    fused: bool = False,  # use the Triton kernel for rows of up to 8,192 columns
+    fused: bool = False,  # use Triton kernels
 ) -> tuple[torch.Tensor, torch.Tensor]:  # values (n, k) and columns (n, k), int64, in no particular order
     "Find the `k` largest entries of each row."
-    search = _largest_fused if fused else _largest_plain
+    search = _largest_fused if fused else _largest_plain                  # the fused one leaves long rows to torch
     n, n_columns = pre.shape
     width = chunk_width(n_columns, k)
     if width == 1 or (fused and n_columns <= 4096): return search(pre, k)
     chunks = pre.view(n, n_columns // width, width)
-    _, taken = search(chunks.amax(2), k)
+    _, taken = search(_maxima_fused(chunks) if fused else chunks.amax(2), k)
     values, place = search(chunks.gather(1, taken[:, :, None].expand(-1, -1, width)).view(n, k * width), k)
     return values, taken.gather(1, place // width) * width + place % width
 
@@ -95,6 +104,20 @@ def _select(pre, values, columns, acts, n_columns, k, BLOCK: tl.constexpr, DENSE
         tl.store(values + slot, number, mask=kept)
         tl.store(columns + slot, place.to(tl.int64), mask=kept)
 
+# %% ../nbs/03a_kernels.ipynb #e96a21ba
+@jit
+def _maxima(numbers, maxima, n_chunks, WIDTH: tl.constexpr, TILE: tl.constexpr):
+    chunk = tl.program_id(0).to(tl.int64) * TILE + tl.arange(0, TILE)
+    here = chunk < n_chunks
+    number = tl.load(numbers + chunk[:, None] * WIDTH + tl.arange(0, WIDTH)[None, :], mask=here[:, None], other=0.0)
+    tl.store(maxima + chunk, tl.max(number, 1), mask=here)
+
+def _maxima_fused(chunks):
+    maxima = chunks.new_empty(chunks.shape[:2])
+    tile = max(1, 4096 // chunks.shape[2])
+    _maxima[(-(-maxima.numel() // tile),)](chunks, maxima, maxima.numel(), WIDTH=chunks.shape[2], TILE=tile, num_warps=4)
+    return maxima
+
 # %% ../nbs/03a_kernels.ipynb #04b4a277
 def _block(n):
     "Return the power of two that holds `n` columns, and the warps that work on it."
@@ -109,7 +132,7 @@ def _largest_fused(pre, k):
     _select[(n,)](pre, values, columns, pre, n_columns, k, BLOCK=block, DENSE=False, num_warps=warps)
     return values, columns
 
-# %% ../nbs/03a_kernels.ipynb #c1598b97
+# %% ../nbs/03a_kernels.ipynb #71e52bfe
 class Entries(NamedTuple):
     "The kept entries of a batch, by document."
     value: torch.Tensor  # activations (m,), float32, >= 0; m = k * n
@@ -129,7 +152,7 @@ def find_entries(
     if not whole_batch:
         values, columns = largest(pre, k, fused)
         return Entries(values.flatten().float().relu(), columns.flatten(), torch.arange(n * k, device=pre.device) // k, documents * k)
-    values, places = largest(pre.reshape(1, -1), n * k)
+    values, places = largest(pre.reshape(1, -1), n * k, fused)
     places, order = places[0].sort()
     rows = places // n_latents
     return Entries(values[0][order].float().relu(), places % n_latents, rows, torch.searchsorted(rows, documents))
@@ -351,7 +374,7 @@ def _rows_fused(emb, index, mean, scale, bias, dtype):
     _rows[(n,)](emb, index, mean, scale, bias, centred, half, d, BLOCK=block, num_warps=max(1, min(8, block // 256)))
     return centred, half
 
-# %% ../nbs/03a_kernels.ipynb #55cbf24f
+# %% ../nbs/03a_kernels.ipynb #c30fdbf2
 def dense_acts(
     pre: torch.Tensor,  # pre-activations (n, F)
     k: int,  # entries a document
@@ -361,7 +384,7 @@ def dense_acts(
 ) -> torch.Tensor:  # activations (n, F), >= 0
     "Compute the activations of TopK or BatchTopK as a dense array."
     if whole_batch:
-        values, places = largest(pre.reshape(1, -1), len(pre) * k)
+        values, places = largest(pre.reshape(1, -1), len(pre) * k, fused)
         return torch.zeros(pre.numel(), dtype=dtype, device=pre.device).scatter_(0, places[0], values[0].relu().to(dtype)).view_as(pre)
     block, warps = _block(pre.shape[1]) if fused else (1 << 20, 1)
     if block > 8192: return spread(find_entries(pre, k, fused=fused), pre.shape[1], dtype)

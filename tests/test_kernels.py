@@ -31,6 +31,7 @@ for whole_batch, d, dtype in itertools.product([False, True], [16, 24], [torch.f
     pre, atoms, centred = draw(7, 64), draw(64, d).to(dtype), draw(7, d)
     pre[3] = -pre[3].abs()
     entries = find_entries(pre, 5, whole_batch)
+    for a, b in zip(find_entries(pre, 5, whole_batch, fused=True)[1:], entries[1:]): assert torch.equal(a[:len(b)].sort().values, b.sort().values)
     plain, fused = decode_entries(entries, atoms, centred), decode_entries(entries, atoms, centred, fused=True)
     for a, b in zip(fused, plain): close(a, b, 2e-2 if dtype == torch.bfloat16 else 1e-5)
     listed = by_feature(entries, 64)
@@ -58,6 +59,20 @@ for dtype in (torch.float32, torch.bfloat16):
     arguments = (draw(5, 24), draw(5, 24), dtype)
     for a, b in zip(residual_of(arguments[0].clone(), *arguments[1:], fused=True), residual_of(*arguments)): close(a, b, 1e-2 if a.dtype == torch.bfloat16 else 1e-5)
 print("rows")
+
+from saetm.gpu import GPUStep
+from saetm.sae import SAE, set_scaling_
+emb = draw(64, 16)
+for activation, sparse, emb_there in [("topk", False, True), ("topk", True, False), ("batch_topk", True, True), ("relu", False, False)]:
+    states = []
+    for fused in (False, True):
+        torch.manual_seed(0)
+        sae = set_scaling_(SAE(16, 40, activation, 2).to(device), emb)
+        step = GPUStep(sae, dead_after=20, emb=emb if emb_there else None, bf16=False, sparse=sparse, fused=fused, check_every=1)
+        for i in range(3): values = step(torch.arange(8 * i, 8 * i + 8, device=device) if emb_there else emb[8 * i:8 * i + 8])
+        states.append([*step.state_dict().values(), *values.values()])
+    for a, b in zip(*states): close(a, b, 1e-3)
+print("step")
 """
 
 
@@ -67,4 +82,4 @@ def test_kernels_do_what_their_torch_counterparts_do():
     env = os.environ if torch.cuda.is_available() else {**os.environ, "TRITON_INTERPRET": "1"}
     done = subprocess.run([sys.executable, "-c", CHECK], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["select", "decode and sum", "adam", "rows"]
+    assert done.stdout.splitlines() == ["select", "decode and sum", "adam", "rows", "step"]
