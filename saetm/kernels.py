@@ -235,7 +235,7 @@ def _decode_fused(entries, atoms, centred):
     _decode[(n,)](entries.value, entries.column, entries.starts, atoms, centred, residual, g, delta, 2 / n, d, TILE=max(1, min(8, 8192 // block)), BLOCK=block, num_warps=4)
     return residual, g, delta
 
-# %% ../nbs/03a_kernels.ipynb #e02b4b39
+# %% ../nbs/03a_kernels.ipynb #cb94b25f
 def sum_by_feature(
     entries: Entries,  # kept entries
     listed: ByFeature,  # the same by feature
@@ -245,15 +245,15 @@ def sum_by_feature(
     fused: bool = False,  # use the Triton kernel
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # gradients of W_dec (F, d), of W_enc's transpose (F, d), of b_enc (F,), all float32
     "Add up the gradients of each feature."
-    if fused: return _sum_fused(entries, listed, delta, g, centred)
     rows, value, slope = (a.index_select(0, listed.order) for a in (entries.row, entries.value, delta))
+    if fused: return _sum_fused(listed.starts, rows, value, slope, g, centred)
     d_dec, d_enc = (embedding_bag(rows, table.float(), listed.starts, mode="sum", per_sample_weights=weights, include_last_offset=True) for table, weights in ((g, value), (centred, slope)))
     total = torch.cat([slope.new_zeros(1), slope.double().cumsum(0)]).index_select(0, listed.starts)
     return d_dec, d_enc, total.diff().float()
 
-# %% ../nbs/03a_kernels.ipynb #cc8e988f
+# %% ../nbs/03a_kernels.ipynb #3c92a00e
 @jit
-def _sum(order, starts, row, value, delta, g, centred, d_dec, d_enc, d_bias, d, TILE: tl.constexpr, BLOCK: tl.constexpr):
+def _sum(starts, row, value, delta, g, centred, d_dec, d_enc, d_bias, d, TILE: tl.constexpr, BLOCK: tl.constexpr):
     feature, place = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
     inside = place < d
     first, last = tl.load(starts + feature), tl.load(starts + feature + 1)
@@ -262,9 +262,8 @@ def _sum(order, starts, row, value, delta, g, centred, d_dec, d_enc, d_bias, d, 
     while start < last:
         at = start + tl.arange(0, TILE)
         here = at < last
-        entry = tl.load(order + at, mask=here, other=0)
-        weight, slope = tl.load(value + entry, mask=here, other=0.0), tl.load(delta + entry, mask=here, other=0.0)
-        cell, there = tl.load(row + entry, mask=here, other=0)[:, None] * d + place[None, :], here[:, None] & inside[None, :]
+        weight, slope = tl.load(value + at, mask=here, other=0.0), tl.load(delta + at, mask=here, other=0.0)
+        cell, there = tl.load(row + at, mask=here, other=0)[:, None] * d + place[None, :], here[:, None] & inside[None, :]
         dec += tl.sum(weight[:, None] * tl.load(g + cell, mask=there, other=0.0).to(tl.float32), 0)
         enc += tl.sum(slope[:, None] * tl.load(centred + cell, mask=there, other=0.0).to(tl.float32), 0)
         bias += slope
@@ -273,12 +272,12 @@ def _sum(order, starts, row, value, delta, g, centred, d_dec, d_enc, d_bias, d, 
     tl.store(d_enc + feature * d + place, enc, mask=inside)
     tl.store(d_bias + feature, tl.sum(bias, 0))
 
-# %% ../nbs/03a_kernels.ipynb #ada74caf
-def _sum_fused(entries, listed, delta, g, centred):
-    n_latents, d = len(listed.starts) - 1, centred.shape[1]
+# %% ../nbs/03a_kernels.ipynb #629c1b1c
+def _sum_fused(starts, rows, value, slope, g, centred):
+    n_latents, d = len(starts) - 1, centred.shape[1]
     block = triton.next_power_of_2(d)
     d_dec, d_enc, d_bias = (torch.empty(shape, dtype=torch.float32, device=g.device) for shape in ((n_latents, d), (n_latents, d), (n_latents,)))
-    _sum[(n_latents,)](listed.order, listed.starts, entries.row, entries.value, delta, g, centred, d_dec, d_enc, d_bias, d, TILE=max(1, min(8, 8192 // block)), BLOCK=block, num_warps=4)
+    _sum[(n_latents,)](starts, rows, value, slope, g, centred, d_dec, d_enc, d_bias, d, TILE=max(1, min(8, 8192 // block)), BLOCK=block, num_warps=4)
     return d_dec, d_enc, d_bias
 
 # %% ../nbs/03a_kernels.ipynb #e36622e6
