@@ -25,6 +25,7 @@ from .embedding import WordVectors, check_embeddings, documents_checksum, embed,
 from .emission import EmissionFit, _check_fit, fit_emission, theta_from_acts
 from .merging import (Topics, centre_rows, corpus_word_vectors, describe_topics, feature_vectors, largest_topic, merge_features,
                            merge_levels, sum_shares, top_words, topic_posterior)
+from .ranks import part, size, stack_rows
 from .sae import SAE, check_count, encode_sparse, load_sae, save_sae
 from .training import SAEReport, _check_settings, fit_sae
 
@@ -97,7 +98,7 @@ def interpret_features(
 ) -> Interpretation:            # proportions, words, vectors
     "Learn what each feature of an SAE says on a corpus."
     recipe = find_recipe(recipe)
-    theta = theta_from_acts(encode_sparse(sae, emb, attribution=recipe.attribution))
+    theta = theta_from_acts(stack_rows(encode_sparse(sae, emb if size() == 1 else emb[part(len(emb))], attribution=recipe.attribution)))     # of several processes, each encodes some documents
     fit = fit_emission(theta, bow.counts, **{"pi": recipe.pi, **settings}, seed=seed, on_step=on_step)
     if recipe.word_vectors == "decoder": return Interpretation(theta, fit, WordVectors(sae.W_dec.detach().numpy(), np.ones(len(sae.W_dec), bool)))
     words = corpus_word_vectors(bow.counts, emb) if recipe.word_vectors == "corpus" else word_vectors(bow.vocabulary, recipe.word_vectors)

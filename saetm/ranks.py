@@ -22,8 +22,8 @@ from .corpus import BagOfWords, check_documents, count_shard, merge_shards
 
 # %% auto #0
 __all__ = ['Place', 'assigned_place', 'RankLost', 'rank', 'size', 'is_first', 'joined', 'Crew', 'sum_', 'total', 'gather', 'part',
-           'part_by_weight', 'wait', 'first_says', 'share_arrays', 'collect_arrays', 'SparseSum', 'count_words_by_rank',
-           'may_report']
+           'part_by_weight', 'stack_rows', 'wait', 'first_says', 'share_arrays', 'collect_arrays',
+           'count_words_by_rank', 'may_report']
 
 # %% ../nbs/00a_ranks.ipynb #9dc568e2
 class Place(NamedTuple):
@@ -178,6 +178,17 @@ def part_by_weight(
     cut = lambda r: len(weights) if r == place[1] else int(np.searchsorted(done, done[-1] * r / place[1]))
     return slice(cut(place[0]), cut(place[0] + 1))
 
+# %% ../nbs/00a_ranks.ipynb #57ac0001
+def stack_rows(
+    matrix,  # CSR (n, C), the rows of this rank
+):           # CSR, the rows of all ranks in their order; alone, the matrix itself
+    "Put the rows of all ranks under each other."
+    if size() == 1: return matrix
+    import torch
+    from scipy import sparse
+    data, indices, lengths = (np.concatenate([part.numpy() for part in gather(torch.from_numpy(np.ascontiguousarray(array)))]) for array in (matrix.data, matrix.indices, np.diff(matrix.indptr)))
+    return sparse.csr_matrix((data, indices, np.concatenate([[0], np.cumsum(lengths)])), shape=(len(lengths), matrix.shape[1]))
+
 # %% ../nbs/00a_ranks.ipynb #f4b62e78
 def wait():
     "Wait until all ranks are here."
@@ -246,38 +257,6 @@ def collect_arrays(
                 found.append(_unpack(received.numpy()))
             elif r == rank(): dist.send(n_bytes, 0, group=_job["patient"]); dist.send(data, 0, group=_job["patient"])
     return found if is_first() else None
-
-# %% ../nbs/00a_ranks.ipynb #7760a1a7
-class SparseSum:
-    "Adds up CSR matrices over all ranks: `summed(matrix)` is the sum, on each rank."
-    def __init__(self): self.mine = None
-    def __call__(
-        self,
-        matrix,  # CSR (F, V), float32; of the same shape on all ranks
-    ):           # the sum over all ranks, CSR with sorted indices; alone, the matrix itself
-        "Add up over all ranks."
-        if size() == 1: return matrix
-        matrix.sort_indices()
-        same = self.mine is not None and np.array_equal(self.mine.indptr, matrix.indptr) and np.array_equal(self.mine.indices, matrix.indices)
-        if total(not same)[0]: self.learn(matrix)
-        data = np.zeros(len(self.union.indices), np.float32)
-        data[self.at] = matrix.data
-        return self.union.__class__((sum_(data), self.union.indices, self.union.indptr), shape=matrix.shape)
-
-    def learn(self, matrix):
-        "Exchange the places of the entries."
-        import torch
-        from scipy import sparse
-        ones = lambda indices, indptr: sparse.csr_matrix((np.ones(len(indices), bool), indices, indptr), shape=matrix.shape)
-        both = [[part.numpy() for part in gather(torch.from_numpy(array))] for array in (matrix.indices.astype(np.int32), matrix.indptr.astype(np.int64))]
-        union = None
-        for indices, indptr in zip(*both): union = ones(indices, indptr) if union is None else union + ones(indices, indptr)
-        union.sort_indices()
-        self.mine, self.union = matrix, union
-        number = sparse.csr_matrix((np.arange(1, union.nnz + 1), union.indices, union.indptr), shape=matrix.shape)
-        self.at = number.multiply(ones(matrix.indices, matrix.indptr)).tocsr()
-        self.at.sort_indices()
-        self.at = self.at.data - 1
 
 # %% ../nbs/00a_ranks.ipynb #8fa8c48c
 def count_words_by_rank(
