@@ -589,12 +589,15 @@ class Checkpoint:
 
     def save(self, step):
         "Write the state after `step` steps, then forget the one before; of several processes the first does."
+        tensors = self.tensors()
         if not is_first(): return
         file = self.folder / f"step-{step:08d}.safetensors"
-        with atomic_path(file) as path: path.write_bytes(save(self.tensors()))
+        with atomic_path(file) as path: path.write_bytes(save(tensors))
         write_json(self.folder / "latest.json", dict(step=step, file=file.name, settings=self.settings))
         for old in self.folder.glob("step-*.safetensors"):
             if old != file: old.unlink()
+
+    def read(self, path): return read_safetensors(path)[0]
 
     def restore(self):
         "Bring back the last state, and return its number of steps; 0 if there is none."
@@ -603,7 +606,7 @@ class Checkpoint:
         differ = [f"{name}={latest['settings'].get(name)!r}, now {value!r}" for name, value in self.settings.items() if latest["settings"].get(name) != value]
         if differ: raise ValueError(f"{self.folder} holds a run with other settings ({'; '.join(differ)}): go on with the old ones, or delete the folder to start afresh")
         if not (self.folder / latest["file"]).exists(): raise FileNotFoundError(f"{self.folder / latest['file']} is gone: delete {self.folder} to start afresh")
-        tensors, averages = read_safetensors(self.folder / latest["file"])[0], {}
+        tensors, averages = self.read(self.folder / latest["file"]), {}
         self.module.load_state_dict({name[7:]: tensor for name, tensor in tensors.items() if name.startswith("module.")})
         for name in (name for name in tensors if name.startswith("optimizer.")):
             _, i, key = name.split(".", 2)
@@ -693,6 +696,7 @@ def _check_settings(settings, shape):
     for name in ("l1_coefficient", "l0_coefficient", "aux_coefficient"):
         if not settings[name] >= 0: raise ValueError(f"{name} must be at least 0, got {settings[name]}")
     if not settings["lr"] > 0: raise ValueError(f"lr must be above 0, got {settings['lr']}")
+    if settings.get("shard", "auto") not in ("auto", "batch", "features"): raise ValueError(f"shard must be auto, batch or features, got {settings['shard']!r}")
     if settings["precision"] not in ("auto", "float32", "bfloat16"): raise ValueError(f"precision must be auto, float32 or bfloat16, got {settings['precision']!r}")
     if shape[0] < 2: raise ValueError(f"at least 2 documents are needed to train on, got {shape[0]}")
 
@@ -735,6 +739,7 @@ def fit_sae(
     seed: int = 0,  # seed of the first atoms and of the order of the batches
     device: str = "cpu",  # "cpu", "cuda" or "mps"
     precision: str = "auto",  # of the products (on the CPU, of the encoder's): "float32", "bfloat16", or "auto": where the device is made for it
+    shard: str = "auto",  # what several processes share: "batch", "features" (each trains some), or "auto": features from 32,768 on, with topk or batch_topk on the CPU
     slices: int | None = None,  # slices of a batch, whose gradients are added up; None: one for each process. The same number gives the same SAE in one process and in two
     checkpoint: str | Path | None = None,  # folder to save the run in and to go on from; None: nowhere
     checkpoint_every: int = 200,  # steps between saves
@@ -748,24 +753,30 @@ def fit_sae(
     sae = SAE(d, F, architecture, k, seed)
     settings = dict(n_latents=F, architecture=sae.activation, k=k, steps=default_steps(n_docs) if steps is None else steps, batch_size=batch_size, lr=default_lr(F) if lr is None else lr,
                     l1_coefficient=l1_coefficient, l0_coefficient=l0_coefficient, aux_coefficient=aux_coefficient, seed=seed, precision=precision)
-    _check_settings(dict(settings, expansion_factor=expansion_factor, every=every, slices=slices), emb.shape)
+    _check_settings(dict(settings, expansion_factor=expansion_factor, every=every, slices=slices, shard=shard), emb.shape)
     sample = sample_rows(emb, 65_536, seed)
     start_at_documents_(set_scaling_(sae, sample), sample, seed=seed).to(device)
     bf16 = (pick_precision(device) if precision == "auto" else precision) == "bfloat16"
     coefficients = dict(dead_after=min(3 * n_docs, 100_000), bf16=first_says(bf16), l1_coefficient=l1_coefficient, aux_coefficient=aux_coefficient)
-    if sae.W_dec.is_cuda and sae.activation != "jumprelu" and size() * (slices or 1) == 1:
+    by_feature = size() > 1 and (shard == "features" or shard == "auto" and F >= 32_768 and sae.activation in ("topk", "batch_topk") and not sae.W_dec.is_cuda)
+    if by_feature:
+        from saetm.distributed import FeatureCheckpoint, FeatureStep, join_features_
+        step = FeatureStep(sae, min(batch_size, n_docs), coefficients["dead_after"], coefficients["bf16"], _worth_compiling(settings["steps"] * batch_size * F // size()), aux_coefficient)
+        batches, optimizer = Shuffle(emb, batch_size, seed), torch.optim.Adam(step.parameters(), lr=settings["lr"], fused=True)
+    elif sae.W_dec.is_cuda and sae.activation != "jumprelu" and size() * (slices or 1) == 1:
         from saetm.gpu import gpu_training
         step, batches = gpu_training(sae, emb, batch_size, seed, lr=settings["lr"], **coefficients)
         optimizer = step.optimizer
     else:
-        from saetm.distributed import slices_of
+        from saetm.distributed import agree, slices_of
         across = slices_of(min(batch_size, n_docs), slices)     # of several processes, each takes some rows of the batch; None: there is one
         step = SAEStep(sae, numba=_worth_compiling(settings["steps"] * batch_size * F), across=across, l0_coefficient=l0_coefficient, **coefficients)
-        if across: across.agree(step)
+        if across: agree(step)
         batches = Shuffle(emb, batch_size, seed, device, across=across)
         optimizer = torch.optim.Adam(sae.parameters(), lr=settings["lr"], fused=torch.device(device).type != "mps")
-    if checkpoint is not None: checkpoint = Checkpoint(checkpoint, step, optimizer, dict(settings, data=fingerprint(emb)), checkpoint_every)
+    if checkpoint is not None: checkpoint = (FeatureCheckpoint if by_feature else Checkpoint)(checkpoint, step, optimizer, dict(settings, data=fingerprint(emb)), checkpoint_every)
     fit(step, batches, settings["steps"], optimizer, warm_then_decay(settings["steps"]), step.after, on_step, every, checkpoint)
+    if by_feature: join_features_(sae, step)
     sae.to("cpu").requires_grad_(False)
     sae.W_enc.data = sae.W_enc.data.contiguous()
     if sae.activation == "batch_topk": set_threshold_(sae, sample)

@@ -1,0 +1,125 @@
+"""Two processes under torchrun give the files of one, tell an error once, and go on with another number of processes."""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from saetm import load_corpus
+from saetm.cli import main
+from saetm.model import load_interpretation
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*of the documents have no active feature")
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+ALONE = "import os, sys; open(f'{sys.argv[1]}.{os.environ.get(\"RANK\", 0)}', 'w').write(str(os.getpid())); from saetm.cli import main; raise SystemExit(main(sys.argv[2:]))"
+ALL = "import sys; from saetm.ranks import joined; from saetm.cli import main\nwith joined():\n    for line in sys.argv[1].split(';'): assert main(line.split()) == 0, line\n"
+TRAIN = "--n-latents 64 --top-k 4 --batch-size 128 --slices 2 --architecture batch_topk"
+
+
+def torchrun(script, *arguments):
+    "Start a script in two processes."
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--", script, *map(str, arguments)]
+    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    "Wait for a process; return its exit code and what it said to stdout and stderr."
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    "A folder with documents and scripts."
+    folder = tmp_path_factory.mktemp("ranks")
+    pd.DataFrame(dict(text=load_corpus("tweets").text.tolist()[:2100])).to_parquet(folder / "docs.parquet")
+    (folder / "alone.py").write_text(ALONE)
+    (folder / "all.py").write_text(ALL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one(folder):
+    "A run in one process."
+    for line in commands(folder, "one"): assert main(line.split()) == 0
+    return folder / "one"
+
+
+def commands(folder, name, steps=60):
+    run = f"--run {folder / name} --quiet"
+    return [f"bow {folder / 'docs.parquet'} {run}", f"embed {folder / 'docs.parquet'} --encoder wordllama {run}", f"train {TRAIN} --steps {steps} {run}", f"interpret {run}"]
+
+
+def read_all(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_two_processes_write_the_files_of_one(folder, one):
+    code, _, err = finish(torchrun(folder / "all.py", ";".join(commands(folder, "two"))))
+    assert code == 0, err
+    found, expected = read_all(folder / "two"), read_all(one)
+    assert sorted(found) == sorted(expected)
+    same = [name for name in expected if found[name] == expected[name]]
+    assert [name for name in expected if name.split("/")[0] in ("bow", "embeddings") and name not in same] == []
+    assert "sae/sae.safetensors" in same
+    (theta, fit, vectors), (theta_one, fit_one, vectors_one) = (load_interpretation(run / "emission") for run in (folder / "two", one))
+    assert abs(theta - theta_one).max() == 0
+    assert abs(fit.emission - fit_one.emission).max() < 1e-5
+    assert fit.n_passes == fit_one.n_passes and np.isclose(fit.perplexity, fit_one.perplexity, rtol=1e-5)
+    assert np.abs(vectors.vectors - vectors_one.vectors).max() < 1e-4
+
+
+def wait_for(path, process):
+    limit = time.monotonic() + 200
+    while not path.exists():
+        assert process.poll() is None, finish(process)
+        assert time.monotonic() < limit
+        time.sleep(.005)
+
+
+def test_a_killed_process_ends_the_job_and_the_run_goes_on_with_another_number(folder, one):
+    for name in ("whole", "killed"):
+        for line in commands(folder, name)[:2]: assert main(line.split()) == 0
+    train = lambda name: f"train {TRAIN} --steps 1000 --run {folder / name} --quiet".split()
+    assert main(train("whole")) == 0
+    latest = folder / "killed" / "sae" / "checkpoints" / "latest.json"
+
+    two = torchrun(folder / "alone.py", folder / "pid", *train("killed"))
+    wait_for(latest, two)
+    os.kill(int((folder / "pid.1").read_text()), signal.SIGKILL)
+    code, out, err = finish(two)
+    assert code == 1 and err.count("saetm train:") == 1 and "another of the 2 processes has failed" in err
+    assert not list((folder / "killed").rglob(".*.partial.*")) and not (folder / "killed" / "sae" / "sae.safetensors").exists()
+
+    step = latest.read_bytes()
+    alone = subprocess.Popen([sys.executable, folder / "alone.py", folder / "pid", *train("killed")], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while latest.exists() and latest.read_bytes() == step: time.sleep(.005)
+    alone.kill()
+    alone.communicate()
+
+    code, _, err = finish(torchrun(folder / "alone.py", folder / "pid", *train("killed")))
+    assert code == 0, err
+    assert (folder / "killed" / "sae" / "sae.safetensors").read_bytes() == (folder / "whole" / "sae" / "sae.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ("--top-k 99 --n-latents 64", "k must be in 1..F=64, got 99"),
+    ("--n-latents 64 --top-k 4 --steps 5 --batch-size 128 --slices 3", "slices must be a multiple of 2, the number of processes, got 3"),
+    ("--steps", "expected one argument"),
+])
+def test_a_wrong_setting_is_told_once(folder, one, arguments, message):
+    code, out, err = finish(torchrun(folder / "alone.py", folder / "pid", "train", "--run", str(one), *arguments.split()))
+    assert code == 1 and err.count(message) == 1 and out == ""
+
+
+def test_an_error_of_one_process_is_what_is_read(folder):
+    script = folder / "broken.py"
+    script.write_text("import sys; from saetm.ranks import rank; import saetm.cli as cli\n"
+                      "def step(*args):\n    if rank(): raise OSError('disk 7 is full')\n    cli.wait()\ncli.step_train = step\nraise SystemExit(cli.main(['train', '--run', sys.argv[1]]))\n")
+    code, out, err = finish(torchrun(script, folder / "none"))
+    assert code == 1 and err.count("saetm train (process 1 of 2): disk 7 is full") == 1
+    assert "has failed or does not answer" not in err and "Connection" not in err
