@@ -4,7 +4,8 @@
 The usual one: rows fetched one at a time and stacked, float32, autograd, a top-k over the flattened batch, a revival loss
 on all features with the living ones masked, the decoder's gradient projected and its rows normalised, clipped
 gradients (at a norm never reached here, so that the results can be compared), torch's Adam, a running threshold. Both train the same SAE on the same data in one process, in turn.
-`fit_sae` computes the encoder's product in bfloat16 where the processor has instructions for it; that is `ratio`, and `ratio_float32` is the same step all in float32. Ends with one JSON line;
+`fit_sae` computes the encoder's product in bfloat16 where the processor has instructions for it, and long trainings use compiled loops where numba is installed; that is `ratio`. `plain_loops` is without
+numba, `float32` with it and all in float32. Ends with one JSON line;
 `agree` is the largest relative difference of a parameter after one step of each in float32 from the same weights on the same batch.
 
     python bench/train.py [--embeddings FILE.npy] [--steps 40] [--rounds 5] [--threads 1]
@@ -108,7 +109,7 @@ class OurStep:
 def difference(sae, batch):
     "Largest relative difference of a parameter after one step of each."
     ours, usual = copy.deepcopy(sae), copy.deepcopy(sae)
-    OurStep(ours, "float32", False)(batch), UsualStep(usual)(batch)
+    OurStep(ours, "float32", bool(find_spec("numba")))(batch), UsualStep(usual)(batch)
     return max(float(((a - b).norm() / b.norm().clamp(min=1e-12)).detach()) for (_, a), (_, b) in zip(ours.named_parameters(), usual.named_parameters()))
 
 
@@ -132,10 +133,9 @@ def main():
     start_at_documents_(sae, emb)
     shuffle = Shuffle(emb, BATCH)
     agree = difference(sae, shuffle(0))
-    precision, new = pick_precision("cpu"), lambda: copy.deepcopy(sae)
-    steps = dict(ours=OurStep(new(), precision, bool(find_spec("numba"))), float32=OurStep(new(), "float32", bool(find_spec("numba"))), usual=UsualStep(new()))
-    batches = dict(ours=(shuffle(i) for i in range(10**9)), float32=(shuffle(i) for i in range(10**9)), usual=read_rows(emb))
-    if precision == "float32": del steps["float32"]
+    precision, numba, new = pick_precision("cpu"), bool(find_spec("numba")), lambda: copy.deepcopy(sae)
+    steps = dict(ours=OurStep(new(), precision, numba), plain_loops=OurStep(new(), precision, False), float32=OurStep(new(), "float32", numba), usual=UsualStep(new()))
+    batches = {name: read_rows(emb) if name == "usual" else map(shuffle, range(10**9)) for name in steps}
     for name, step in steps.items(): samples_per_second(step, batches[name], 5)
     rates = []
     for number in range(arguments.rounds):
@@ -143,9 +143,9 @@ def main():
         print(f"round {number + 1}, samples per second of processor time: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates[-1].items()), flush=True)
     middle = {name: statistics.median(rate[name] for rate in rates) for name in steps}
     ratios = [rate["ours"] / rate["usual"] for rate in rates]
-    in_float32 = statistics.median(rate.get("float32", rate["ours"]) / rate["usual"] for rate in rates)
+    others = {name: round(statistics.median(rate[name] / rate["usual"] for rate in rates), 2) for name in ("plain_loops", "float32")}
     machine = dict(processor=platform.machine(), cores=os.cpu_count(), threads=arguments.threads, torch=torch.__version__)
-    print(json.dumps(dict(bench="train", ratio=round(statistics.median(ratios), 2), ratios=[round(r, 2) for r in ratios], ratio_float32=round(in_float32, 2), precision=precision,
+    print(json.dumps(dict(bench="train", ratio=round(statistics.median(ratios), 2), ratios=[round(r, 2) for r in ratios], ratio_of_others=others, precision=precision, numba=numba,
                           agree=agree, samples={name: round(rate, -1) for name, rate in middle.items()}, machine=machine)))
 
 

@@ -321,7 +321,9 @@ def sae_gradient(
     d_bias = [torch.from_numpy(np.bincount(active.column[a].numpy(), delta[a].numpy(), sae.n_latents)).float() for a in at]
     loss = error = add_pairs([squared_sum(residual[part]) / n_docs for part in parts])
     if dead is not None and dead.any(): loss = error + add_revival(sae, pre, centred, residual, dead, aux_coefficient, d_enc, d_dec, d_bias, across)
-    sae.W_enc.grad, sae.W_dec.grad, sae.b_enc.grad = add_pairs(d_enc.unbind(1)).t().contiguous(), add_pairs(d_dec.unbind(1)), add_pairs(d_bias)
+    if sae.W_enc.grad is None: sae.W_enc.grad = torch.empty_like(sae.W_enc)
+    sae.W_enc.grad.copy_(add_pairs(d_enc.unbind(1)).t())                                       # into the same memory at every step
+    sae.W_dec.grad, sae.b_enc.grad = add_pairs(d_dec.unbind(1)), add_pairs(d_bias)
     sae.b_dec.grad = add_pairs([g[part].sum(0) - sae.W_enc @ bias for part, bias in zip(parts, d_bias)])
     return dict(loss=loss, error=error, l0=torch.tensor(len(values) / n_docs), fired=active.feature_starts.diff() > 0, lowest=across.lowest if across else float(values.min()) if len(values) else 0.0)
 
