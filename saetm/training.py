@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['PLAIN', 'WHOLE', 'Shuffle', 'pick_from', 'hold', 'ReadAhead', 'Ramp', 'sae_loss', 'revival_loss', 'find_from',
            'smallest', 'select_batch', 'select_rows', 'Active', 'index_active', 'sum_rows', 'decode_active',
-           'project_out', 'Kernels', 'sae_gradient', 'encoder_product', 'select_active', 'add_pairs', 'squared_sum',
-           'add_revival', 'compiled_kernels', 'SAEStep', 'flush_denormals', 'fit', 'by_autograd', 'warm_then_decay',
-           'Checkpoint', 'SAEReport', 'measure_sae', 'training_advice', 'default_steps', 'default_lr',
-           'start_at_documents_', 'sample_rows', 'fingerprint', 'fit_sae']
+           'project_out', 'turn', 'Kernels', 'sae_gradient', 'encoder_product', 'select_active', 'add_pairs',
+           'squared_sum', 'add_revival', 'compiled_kernels', 'SAEStep', 'flush_denormals', 'fit', 'by_autograd',
+           'warm_then_decay', 'Checkpoint', 'SAEReport', 'measure_sae', 'training_advice', 'default_steps',
+           'default_lr', 'start_at_documents_', 'sample_rows', 'fingerprint', 'fit_sae']
 
 # %% ../nbs/04_training.ipynb #827f29cc
 import hashlib
@@ -283,12 +283,15 @@ def decode_active(
 # %% ../nbs/04_training.ipynb #e797de12
 def project_out(gradient, W_dec): gradient.addcmul_(W_dec, torch.linalg.vecdot(gradient, W_dec)[:, None], value=-1)
 
+def turn(rows, out): out.copy_(rows.t())
+
 class Kernels(NamedTuple):
     "The parts of `sae_gradient` that loop over memory."
     find: Callable = find_from
     index: Callable = index_active
     decode: Callable = decode_active
     project: Callable = project_out
+    turn: Callable = turn
 
 PLAIN = Kernels()
 
@@ -305,26 +308,25 @@ def sae_gradient(
     across=None,  # a `Slices` of a batch, of which this process has some
 ) -> dict:  # named values as in `sae_loss`, and lowest, the smallest activation kept
     "Compute the gradient of `sae_loss` from the active entries alone."
-    find, index, decode, _ = kernels or PLAIN
+    find, index, decode, _, turn = kernels or PLAIN
     centred = x - sae.b_dec                                                                    # (n, d)
     pre = encoder_product(sae, centred, bf16)                                                  # (n, F)
     active = index(select_active(sae, pre, guess, find, across), *pre.shape)
     values = pre.view(-1)[active.flat].float()                                                 # the non-zeros of z
     residual, delta = decode(active, values, sae.W_dec.detach(), centred)
-    values = values.detach()
     n_docs, parts = (across.n_docs, across.parts) if across else (len(x), WHOLE)
-    g, delta = residual * (2 / n_docs), delta.mul_(2 / n_docs)                                 # delta: <g_i, W_k> where active
+    values, delta = values.detach(), delta.mul_(2 / n_docs)                                    # delta: <g_i, W_k> where active, and g = 2 / n r
     starts = _starts_of_parts(active, parts, sae.n_latents)
     d_enc = sum_rows(active.row, centred, starts, delta[active.by_feature]).view(sae.n_latents, len(parts), -1)     # (F, parts, d)
-    d_dec = sum_rows(active.row, g, starts, values[active.by_feature]).view(sae.n_latents, len(parts), -1)          # (F, parts, d)
+    d_dec = sum_rows(active.row, residual, starts, values[active.by_feature].mul_(2 / n_docs)).view(sae.n_latents, len(parts), -1)     # (F, parts, d)
     at = [slice(*active.starts[[*part.indices(len(x))[:2]]].tolist()) for part in parts]
     d_bias = [torch.from_numpy(np.bincount(active.column[a].numpy(), delta[a].numpy(), sae.n_latents)).float() for a in at]
     loss = error = add_pairs([squared_sum(residual[part]) / n_docs for part in parts])
     if dead is not None and dead.any(): loss = error + add_revival(sae, pre, centred, residual, dead, aux_coefficient, d_enc, d_dec, d_bias, across)
     if sae.W_enc.grad is None: sae.W_enc.grad = torch.empty_like(sae.W_enc)
-    sae.W_enc.grad.copy_(add_pairs(d_enc.unbind(1)).t())                                       # into the same memory at every step
+    turn(add_pairs(d_enc.unbind(1)), sae.W_enc.grad)                                           # into the same memory at every step
     sae.W_dec.grad, sae.b_enc.grad = add_pairs(d_dec.unbind(1)), add_pairs(d_bias)
-    sae.b_dec.grad = add_pairs([g[part].sum(0) - sae.W_enc @ bias for part, bias in zip(parts, d_bias)])
+    sae.b_dec.grad = add_pairs([residual[part].sum(0) * (2 / n_docs) - sae.W_enc @ bias for part, bias in zip(parts, d_bias)])
     return dict(loss=loss, error=error, l0=torch.tensor(len(values) / n_docs), fired=active.feature_starts.diff() > 0, lowest=across.lowest if across else float(values.min()) if len(values) else 0.0)
 
 # %% ../nbs/04_training.ipynb #7979c107
@@ -374,9 +376,10 @@ def add_revival(sae, pre, centred, residual, dead, coefficient, d_enc, d_dec, d_
 
 # %% ../nbs/04_training.ipynb #2fa4d7fd
 def _find(pre, low, mask, words, found):
-    "Write the flat positions of entries at or above their row's `low` into `found`, and return how many; plain Python that numba compiles."
+    "Write the flat positions of entries at or above their row's `low` into `found`, and return how many, -1 if they do not fit; plain Python that numba compiles."
     n, F, m = pre.shape[0], pre.shape[1], 0
     for i in range(n):
+        if m + F + 8 > len(found): return -1
         row, least = pre[i], low[i]
         for j in range(F): mask[j] = row[j] >= least
         for w in range(len(words)):                                 # eight yes or no at a time, most of them all no
@@ -432,17 +435,26 @@ def _project(gradient, W):
         for c in range(W.shape[1]): along += gradient[f, c] * W[f, c]
         for c in range(W.shape[1]): gradient[f, c] -= along * W[f, c]
 
+def _turn(rows, out):
+    "Write rows (F, d) into columns of `out` (d, F), sixteen at a time; plain Python that numba compiles."
+    for start in range(0, len(rows), 16):
+        for c in range(rows.shape[1]):
+            for f in range(start, min(len(rows), start + 16)): out[c, f] = rows[f, c]
+
 # %% ../nbs/04_training.ipynb #5be33ddb
 @lru_cache(maxsize=None)
 def compiled_kernels() -> Kernels:  # compiled twins of the plain functions
     "Compile the loops above, at the first use on a machine; needs numba."
     compile = need("numba", "fast").njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
-    scan, sort, loop, project = map(compile, (_find, _index, _decode, _project))
+    scan, sort, loop, project, turn = map(compile, (_find, _index, _decode, _project, _turn))
 
     def find(pre, low):
         n, F = pre.shape
-        mask, found = np.zeros(-(-F // 8) * 8, np.uint8), np.empty(n * F + 8, np.int64)
-        return found[:scan(pre, np.ascontiguousarray(np.broadcast_to(np.asarray(low, pre.dtype).reshape(-1), n)), mask, mask.view(np.uint64), found)].copy()
+        mask, low = np.zeros(-(-F // 8) * 8, np.uint8), np.ascontiguousarray(np.broadcast_to(np.asarray(low, pre.dtype).reshape(-1), n))
+        for room in (n * F // 16, n * F):                          # mostly there are few
+            found = np.empty(room + F + 8, np.int64)
+            n_found = scan(pre, low, mask, mask.view(np.uint64), found)
+            if n_found >= 0: return found[:n_found].copy()
 
     def index(found, n_docs, n_latents):
         arrays = [np.empty(size, np.int32) for size in (len(found), n_docs + 1, len(found), len(found), n_latents + 1)]
@@ -457,7 +469,7 @@ def compiled_kernels() -> Kernels:  # compiled twins of the plain functions
         else: list(_pool(threads).map(lambda part: loop(*arrays, *part), parts))
         return residual, delta
 
-    return Kernels(find, index, decode, lambda gradient, W_dec: project(gradient.numpy(), W_dec.numpy()))
+    return Kernels(find, index, decode, lambda gradient, W_dec: project(gradient.numpy(), W_dec.numpy()), lambda rows, out: turn(rows.numpy(), out.numpy()))
 
 @lru_cache(maxsize=1)
 def _pool(threads): return ThreadPoolExecutor(threads, thread_name_prefix="saetm-decode")
