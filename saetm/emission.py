@@ -365,6 +365,28 @@ def _send(shares, counts, blocks, device):
         cuts = torch.searchsorted(words, torch.tensor([b.start for b in blocks], dtype=torch.int32, device=device)).tolist() if len(blocks) > 1 else [0]
         yield _Chunk(put(features.reshape(n_docs, -1), np.int32), put(values.reshape(n_docs, -1), np.float32), docs[order], words, put(those.data, np.float32)[order], [*cuts, those.nnz])
 
+def _send_at_once(theta, bow, rows, blocks, device):
+    "Send matrices in memory as they are, and turn them into one chunk on the device."
+    import torch
+    def put(array): return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+    def document(matrix): return torch.arange(matrix.shape[0], dtype=torch.int32, device=device).repeat_interleave(put(np.diff(matrix.indptr).astype(np.int64)), output_size=matrix.nnz)
+    n_docs, width = theta.shape[0], max(1, int(np.diff(theta.indptr).max(initial=0)))
+    owner = document(theta).long()
+    places = owner * width + torch.arange(theta.nnz, device=device) - put(theta.indptr.astype(np.int64))[owner]
+    features = torch.zeros(n_docs * width, dtype=torch.int32, device=device).scatter_(0, places, put(theta.indices).int())
+    shares = torch.zeros(n_docs * width, device=device).scatter_(0, places, put(theta.data).float())
+    docs, words, counts = document(bow), put(bow.indices).int(), put(bow.data).float()
+    if rows is not None: docs, words, counts = (a[put(rows)[docs.long()]] for a in (docs, words, counts))
+    words, order = torch.sort(words, stable=True)
+    cuts = torch.searchsorted(words, torch.tensor([b.start for b in blocks], dtype=torch.int32, device=device)).tolist() if len(blocks) > 1 else [0]
+    return _Chunk(features.view(n_docs, width), shares.view(n_docs, width), docs[order], words, counts[order], [*cuts, len(words)])
+
+def _fits_at_once(theta, bow, keep_bytes):
+    "Tell whether two matrices are in memory, need at most `keep_bytes` on the device while they are turned, and have documents of about equally many features."
+    if not (sparse.issparse(theta) and sparse.issparse(bow) and theta.nnz): return False
+    width = theta.shape[0] * int(np.diff(theta.indptr).max())
+    return width <= 2 * theta.nnz and 40 * bow.nnz + 16 * theta.nnz + 8 * width <= keep_bytes
+
 class _Documents:
     "Chunks of documents on a device: kept there if they fit, else sent anew each time."
     def __init__(self, theta, bow, device, rows=None, chunk_nnz=2**22, block_bytes=2**32, keep_bytes=None, across=False):
@@ -372,7 +394,8 @@ class _Documents:
         self.args, self.device, self.shape = (theta, bow, chunk_nnz, rows, None, across), torch.device(device), (bow.shape[1], theta.shape[1])
         self.blocks = _blocks(*self.shape, block_bytes)
         if keep_bytes is None: keep_bytes = torch.cuda.mem_get_info(self.device)[0] // 2 if self.device.type == "cuda" else 2**32
-        self.kept = list(self.sent()) if 12 * bow.nnz + 8 * theta.nnz <= keep_bytes else None
+        if not across and _fits_at_once(theta, bow, keep_bytes): self.kept = [_send_at_once(theta, bow, rows, self.blocks, self.device)]
+        else: self.kept = list(self.sent()) if 12 * bow.nnz + 8 * theta.nnz <= keep_bytes else None
     def sent(self): return (chunk for part in document_chunks(*self.args) for chunk in _send(*part, self.blocks, self.device))
     def __iter__(self): return iter(self.sent() if self.kept is None else self.kept)
 
@@ -386,7 +409,10 @@ class _OnDevice:
         self.device, self.shape, self.blocks = self.fit[0].device, self.fit[0].shape, self.fit[0].blocks
         self.wide = torch.float32 if self.device.type == "mps" else torch.float64          # of sums over all documents
         self.background, self.weights = (None if a is None else torch.from_numpy(np.asarray(a, np.float32)).to(self.device) for a in (background, weights))
-        self.pi, self.tau, self.across = pi, tau, across
+        self.pi, self.tau, self.across, self.fused = pi, tau, across, False
+        if self.device.type == "cuda":
+            from saetm.kernels import triton
+            self.fused = triton is not None and not torch.are_deterministic_algorithms_enabled()   # one kernel instead of a dozen operations
 
     def add_up(self, value): return sum_(self.background.new_tensor(float(value), dtype=self.wide)) if self.across else value     # over the processes of a job
 
@@ -394,6 +420,10 @@ class _OnDevice:
         "Add a chunk's part to the gradient (w, F) of block n of the words, if one is wanted; return its log likelihood there."
         likelihood, n_latents, inside = 0., self.shape[1], slice(chunk.cuts[n], chunk.cuts[n + 1])
         rest = 1 - (1 - self.pi) * (chunk.shares * speaks[chunk.features]).sum(1)
+        if self.fused:
+            from saetm.kernels import visit_words
+            here = None if emission is None else emission[self.blocks[n]]
+            return visit_words(here, gradient, self.background, rest, chunk.features, chunk.shares, chunk.docs[inside], chunk.words[inside], chunk.counts[inside], weights, self.pi, self.blocks[n].start)
         for docs, words, counts in zip(*(part[inside].split(max(1, pairs // chunk.features.shape[1])) for part in (chunk.docs, chunk.words, chunk.counts))):
             shares, prob = chunk.shares.index_select(0, docs), self.background.index_select(0, words)
             places = chunk.features.index_select(0, docs) + n_latents * (words.long() - self.blocks[n].start)[:, None]

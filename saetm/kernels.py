@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['jit', 'check_fused', 'product', 'chunk_width', 'largest', 'Entries', 'find_entries', 'spread', 'ByFeature',
            'by_feature', 'decode_entries', 'sum_by_feature', 'Moments', 'adam_rates', 'adam_rows', 'centred_rows',
-           'dense_acts', 'residual_of']
+           'dense_acts', 'residual_of', 'visit_words']
 
 # %% ../nbs/03a_kernels.ipynb #4047a19d
 from functools import lru_cache
@@ -416,3 +416,45 @@ def _residual(sums, centred, g, squares, scale, d, BLOCK: tl.constexpr):
     tl.store(sums + at, missed, mask=inside)
     tl.store(g + at, (missed * scale).to(g.dtype.element_ty), mask=inside)
     tl.store(squares + row, tl.sum(missed * missed, 0))
+
+# %% ../nbs/03a_kernels.ipynb #b1762003
+@jit
+def _words(emission, gradient, background, rest, features, shares, docs, words, counts, weights, likelihood, n_counts, first_word, share, n_latents, n_active,
+           START: tl.constexpr, ADD: tl.constexpr, WEIGH: tl.constexpr, TILE: tl.constexpr, LANES: tl.constexpr):
+    at, lane = tl.program_id(0).to(tl.int64) * TILE + tl.arange(0, TILE), tl.arange(0, LANES)
+    here = at < n_counts
+    doc, word, count = tl.load(docs + at, mask=here, other=0).to(tl.int64), tl.load(words + at, mask=here, other=0), tl.load(counts + at, mask=here, other=0.0)
+    there = here[:, None] & (lane < n_active)[None, :]
+    cell = doc[:, None] * n_active + lane[None, :]
+    part = tl.load(shares + cell, mask=there, other=0.0)
+    place = (word - first_word).to(tl.int64)[:, None] * n_latents + tl.load(features + cell, mask=there, other=0)
+    prob = tl.load(background + word, mask=here, other=1.0)
+    if not START: prob = tl.load(rest + doc, mask=here, other=1.0) * prob + share * tl.sum(part * tl.load(emission + place, mask=there, other=0.0), 1)
+    if WEIGH: count = count * tl.load(weights + word, mask=here, other=0.0)
+    tl.store(likelihood + tl.program_id(0), tl.sum(tl.where(here, count * tl.log(prob), 0.0), 0))
+    if ADD: tl.atomic_add(gradient + place, part * (share * count / prob)[:, None], mask=there & (part > 0), sem="relaxed")
+
+# %% ../nbs/03a_kernels.ipynb #27681d4f
+def visit_words(
+    emission: torch.Tensor | None,  # word distributions (w, F) of some words; None: every feature says the background
+    gradient: torch.Tensor | None,  # (w, F), added to in place; None: the likelihood alone is wanted
+    background: torch.Tensor,  # background distribution (V,)
+    rest: torch.Tensor,  # share of the background in each document (n,)
+    features: torch.Tensor,  # features of each document (n, m), int32
+    shares: torch.Tensor,  # their proportions (n, m), 0 where a document has fewer
+    docs: torch.Tensor,  # document of each count (N,), int32
+    words: torch.Tensor,  # its word, int32
+    counts: torch.Tensor,  # the count, float32
+    weights: torch.Tensor | None,  # weight of each word (V,), or None
+    pi: float,  # share of the background
+    first_word: int = 0,  # the word in the first row of the emission
+) -> torch.Tensor:  # log likelihood of the counts, a number, float64
+    "Visit the counts of some words once, by a Triton kernel; the plain way is in `saetm.emission`."
+    n_active, n_latents = features.shape[1], (gradient if emission is None else emission).shape[1] if (gradient is not None or emission is not None) else 1
+    lanes = triton.next_power_of_2(n_active)
+    tile = max(1, min(64, 2048 // lanes))
+    likelihood = torch.empty(-(-len(counts) // tile), device=counts.device)
+    unused = background
+    if len(counts): _words[(len(likelihood),)](unused if emission is None else emission, unused if gradient is None else gradient, background, rest, features, shares, docs, words, counts, unused if weights is None else weights,
+                                               likelihood, len(counts), first_word, 1 - pi, n_latents, n_active, START=emission is None, ADD=gradient is not None, WEIGH=weights is not None, TILE=tile, LANES=lanes, num_warps=4)
+    return likelihood.sum(dtype=torch.float64)

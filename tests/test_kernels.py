@@ -73,6 +73,24 @@ for activation, sparse, emb_there in [("topk", False, True), ("topk", True, Fals
         states.append([*step.state_dict().values(), *values.values()])
     for a, b in zip(*states): close(a, b, 1e-3)
 print("step")
+
+import numpy as np
+from scipy import sparse
+import saetm.emission as em
+rng = np.random.default_rng(0)
+bow = sparse.csr_matrix(rng.poisson(0.4, (30, 20)).astype(np.float32))
+theta = em.theta_from_acts(sparse.csr_matrix(rng.random((30, 9)) * (rng.random((30, 9)) < 0.5)))
+background, weights, held = em.fit_background(bow), rng.random(20).astype(np.float32), np.arange(30) % 3 > 0
+for block_bytes in (2**32, 9 * 4 * 8):
+    sides = []
+    for fused in (False, True):
+        on = em._OnDevice(theta, bow, background, weights, 0.1, 0.5, device, held, block_bytes=block_bytes)
+        on.fused = fused
+        first = em._pass_on_device(on, None, in_place=False)
+        second = em._pass_on_device(on, first[0].clone(), everyone=False, in_place=False)
+        sides.append([torch.as_tensor(value) for value in (*first, *second, on.perplexity(second[0]))])
+    for a, b in zip(*sides): close(a, b, 1e-4)
+print("words")
 """
 
 
@@ -82,4 +100,4 @@ def test_kernels_do_what_their_torch_counterparts_do():
     env = os.environ if torch.cuda.is_available() else {**os.environ, "TRITON_INTERPRET": "1"}
     done = subprocess.run([sys.executable, "-c", CHECK], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["select", "decode and sum", "adam", "rows", "step"]
+    assert done.stdout.splitlines() == ["select", "decode and sum", "adam", "rows", "step", "words"]
