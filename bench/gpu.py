@@ -338,30 +338,32 @@ def row_reading(sizes, device, options):
 
 @torch.no_grad()
 def make_documents(sizes, device, seed=0, chunk=50_000):
-    "Draw documents on the device: features with Gamma strengths, words from 60 planted words of a feature or, one in ten, from the background."
+    "Draw documents as bench/emission_scale.py does, on the device: one feature of each group, shares by a power law, words from the features' own Zipf laws and, one in five, from that of all."
     n_docs, n_active, F, V = sizes["n_docs"], sizes["active"], sizes["n_latents"], sizes["n_words"]
-    generator = torch.Generator(device).manual_seed(seed)
+    generator, n_tokens, width = torch.Generator(device).manual_seed(seed), int(1.05 * sizes["words"]), F // n_active
+    support = min(1500, V // 4)
     uniform = lambda *shape: torch.rand(*shape, generator=generator, device=device)
-    n_own = min(60, V // 4)
-    own = torch.randint(V, (F, n_own), generator=generator, device=device)                          # words of each feature, the first the most likely
-    share = (1.0 / torch.arange(1, n_own + 1, device=device)).cumsum(0)
-    common = (1.0 / (torch.arange(V, device=device) + 5.0)).cumsum(0)
-    thetas, bows = [], []
+
+    def draw(law, *shape): return torch.searchsorted(law, uniform(*shape) * law[-1]).clamp_(max=len(law) - 1)
+    def power_law(n, power): return (torch.arange(n, device=device) + 2.7).pow(-power).cumsum(0)
+    share = 1 / (torch.arange(n_active, device=device) + 1.5)
+    share /= share.sum()
+    which, common, rank, member = share.cumsum(0), power_law(V, 1), power_law(support, 1), power_law(width, 0.7)
+    rare, own = 0.7 * (torch.arange(V, device=device) + 2.7).log(), []
+    for start in range(0, F, 256):                                                                  # a common word belongs to more features
+        gumbel = -(-uniform(min(256, F - start), V).clamp_(1e-7, 1 - 1e-7).log()).log()
+        words = (rare - gumbel).topk(support, dim=1, largest=False).indices
+        own.append(words.gather(1, uniform(*words.shape).argsort(1)))
+    own, thetas, bows = torch.cat(own), [], []
     for start in range(0, n_docs, chunk):
         n = min(chunk, n_docs - start)
-        first = torch.randint(F, (n, 1), generator=generator, device=device)
-        stride = torch.randint(1, max(2, F // n_active), (n, 1), generator=generator, device=device)
-        features = ((first + stride * torch.arange(n_active, device=device)) % F).sort(1).values    # all different
-        theta = -uniform(n, n_active).clamp_(min=1e-6).log()
-        theta /= theta.sum(1, keepdim=True)
-        chosen = torch.searchsorted(theta.cumsum(1), uniform(n, sizes["words"]) * 0.999999).clamp_(max=n_active - 1)
-        rank = torch.searchsorted(share, uniform(n, sizes["words"]) * share[-1]).clamp_(max=n_own - 1)
-        words = own[features.gather(1, chosen), rank]
-        noise = torch.searchsorted(common, uniform(n, sizes["words"]) * common[-1]).clamp_(max=V - 1)
-        words = torch.where(uniform(n, sizes["words"]) < 0.1, noise, words)
+        features = uniform(n, n_active).argsort(1) * width + draw(member, n, n_active)              # which of them is the largest is chance
+        words = own[features.gather(1, draw(which, n, n_tokens)), draw(rank, n, n_tokens)]
+        words = torch.where(uniform(n, n_tokens) < 0.2, draw(common, n, n_tokens), words)
         cells, counts = torch.unique((torch.arange(n, device=device)[:, None] * V + words).flatten(), return_counts=True)
         ends = torch.searchsorted(cells, torch.arange(1, n + 1, device=device) * V)
-        thetas.append((theta.float().cpu().numpy().ravel(), features.int().cpu().numpy().ravel()))
+        features, order = features.sort(1)
+        thetas.append((share[order].float().cpu().numpy().ravel(), features.int().cpu().numpy().ravel()))
         bows.append((counts.int().cpu().numpy(), (cells % V).int().cpu().numpy(), ends.cpu().numpy()))
     data, columns = (np.concatenate(part) for part in zip(*thetas))
     theta = sparse.csr_matrix((data, columns, np.arange(0, n_docs * n_active + 1, n_active, dtype=np.int32)), shape=(n_docs, F))
