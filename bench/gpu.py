@@ -277,7 +277,7 @@ def row_wide(sizes, device, options):
     total = ours * sizes["total"] / sizes["batch"]
     floor = roofline(sizes["batch"], sizes["d"], sizes["n_latents"], sizes["k"], step.sparse)
     return dict(ratio=round(statistics.median(ratios), 2), ratios=[round(ratio, 2) for ratio in ratios], milliseconds_a_step=round(1e3 * ours, 4), plain_milliseconds_a_step=round(1e3 * theirs, 3),
-                steps=done, documents=n_docs, minutes_in_all=round(total / 60, 2), roofline_milliseconds=round(1e3 * floor["step"], 3), revival=bool(step.revive), **measure(step.sae, emb[-16_384:], 1024),
+                steps=done, documents=n_docs, minutes_in_all=round(total / 60, 2), roofline_milliseconds=round(1e3 * floor["step"], 3), revival=bool(step.now.revive), **measure(step.sae, emb[-16_384:], 1024),
                 gpu_gb=round(torch.cuda.max_memory_allocated(device) / 1e9, 2) if device.type == "cuda" else None)
 
 

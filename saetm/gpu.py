@@ -6,7 +6,9 @@
 __all__ = ['roofline', 'pick_dead', 'revival_gradient', 'dense_gradient', 'sparse_gradient', 'HeldAdam', 'GPUStep',
            'DeviceShuffle', 'gpu_training']
 
-# %% ../nbs/04a_gpu.ipynb #84154ac6
+# %% ../nbs/04a_gpu.ipynb #576faaf3
+from types import SimpleNamespace
+
 import numpy as np
 import torch
 from torch import nn
@@ -105,14 +107,15 @@ def sparse_gradient(
     residual, g, delta = decode_entries(entries, atoms, centred, fused)
     return residual, residual.square().sum() / len(x), 0.0, listed.starts.diff(), sum_by_feature(entries, listed, delta, g, x, fused)
 
-# %% ../nbs/04a_gpu.ipynb #03412fad
+# %% ../nbs/04a_gpu.ipynb #84690e1d
 class HeldAdam(torch.optim.Adam):
     "Adam's state and learning rate, for a step that moves the weights itself."
     def step(self, closure=None): return None
+    step.hooked = True                                                                                 # spares what torch wraps around it
 
-# %% ../nbs/04a_gpu.ipynb #9301b687
+# %% ../nbs/04a_gpu.ipynb #a09ed5b6
 class GPUStep(nn.Module):
-    "A whole training step of an SAE: `step(batch)` changes the weights and returns named values."
+    "A whole training step of an SAE: `step(batch)` changes the weights and returns named values, which the next step overwrites."
     def __init__(
         self,
         sae: SAE,  # "topk", "batch_topk" or "relu" autoencoder to train, on its device
@@ -140,18 +143,18 @@ class GPUStep(nn.Module):
         self.register_buffer("idle", torch.zeros(sae.n_latents, device=sae.W_dec.device))              # documents since a feature fired
         sae.W_enc.data = sae.W_enc.data.t().contiguous().t()                                           # (d, F), a feature's weights side by side
         self.optimizer = HeldAdam(sae.parameters(), lr=lr, fused=True)
-        self.n_done = self.batch = None
+        self.batch, self.on_cpu, self.now = None, not on_gpu, SimpleNamespace(done=0, seen=0, revive=False)
 
     def forward(self, batch):
         if self.batch is None: self.begin(batch)
+        now = self.now
         self.batch.copy_(batch, non_blocking=True)
-        self.n_done += 1
-        for place, rate in zip(self.rates.unbind(), adam_rates(self.n_done, self.optimizer.param_groups[0]["lr"])): place.fill_(rate)
-        if self.n_seen % self.check_every == 0: self.revive = self.aux_coefficient > 0 and self.can_die()
-        self.n_seen += 1
-        if self.graphs: self.graphs[self.revive].replay()
-        else: self.move(self.revive)
-        return dict(zip(("loss", "explained_variance", "l0", "dead_share"), self.values.clone().unbind()))
+        if now.seen % self.check_every == 0: now.revive = self.aux_coefficient > 0 and self.can_die()
+        now.done, now.seen = now.done + 1, now.seen + 1
+        for place, rate in zip(self.places, adam_rates(now.done, self.optimizer.param_groups[0]["lr"])): place.fill_(rate)
+        if self.graphs: self.graphs[now.revive].replay()
+        else: self.move(now.revive)
+        return self.named
 
     def after(self): pass                                                                              # atoms have norm 1 already
     def can_die(self): return bool((self.idle >= self.dead_after - self.check_every * len(self.batch)).any())
@@ -159,8 +162,8 @@ class GPUStep(nn.Module):
     def begin(self, batch):
         "Lay out what the step keeps, at the first batch, and capture the graphs."
         sae, state, device = self.sae, self.optimizer.state, self.idle.device
-        self.batch, self.n_seen, self.revive, self.graphs = batch.to(device, copy=True), 0, False, None
-        self.rates, self.values = torch.ones(2, device=device), torch.zeros(4, device=device)
+        self.batch, self.graphs, self.rates, self.values = batch.to(device, copy=True), None, torch.ones(2, device=device), torch.zeros(4, device=device)
+        self.places, self.named = self.rates.unbind(), dict(zip(("loss", "explained_variance", "l0", "dead_share"), self.values.unbind()))
         parameters = [sae.W_enc, sae.W_dec, sae.b_enc, sae.b_dec]
         for p in parameters:
             if not state[p]: state[p].update(step=torch.zeros((), device=device), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
@@ -169,7 +172,7 @@ class GPUStep(nn.Module):
         self.weights = [by_row(p, p.data) for p in parameters]                                         # (F, d), (F, d), (F,), (d,)
         self.moments = [Moments(by_row(p, state[p]["exp_avg"]), by_row(p, state[p]["exp_avg_sq"])) for p in parameters]
         self.steps = [state[p]["step"] for p in parameters]
-        self.n_done = int(self.steps[0])
+        self.now.done = int(self.steps[0])
         self.halves = [w.to(self.dtype) for w in self.weights[:2]]                                     # the weights themselves in float32
         if self.graph: self.capture()
 

@@ -14,7 +14,7 @@ __all__ = ['PLAIN', 'WHOLE', 'Shuffle', 'pick_from', 'hold', 'ReadAhead', 'Ramp'
 import hashlib
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -545,7 +545,7 @@ def fit(
     if checkpoint and len({int(found) for found in gather(torch.tensor([start]))}) > 1: raise ValueError(f"the processes found different checkpoints in {checkpoint.folder}: put it where all of them can read it")
     for i in range(start, steps):
         for group, rate in zip(optimizer.param_groups, rates): group["lr"] = rate * (schedule(i) if schedule else 1.0)
-        with flush_denormals():
+        with flush_denormals() if getattr(step, "on_cpu", True) else nullcontext():
             values, done = step(batches(i)), i + 1
             optimizer.step()
         if after: after()
