@@ -81,6 +81,7 @@ def check_documents(
     docs,         # list, tuple, array, Series or other ordered collection of strings
 ) -> list[str]:   # the same strings as a list (D,)
     "Return the documents as a list of strings, or say which of them are none."
+    if getattr(docs, "is_stream", False): return docs.check()                  # see `DocumentStream`
     if isinstance(docs, (str, bytes, dict, set, frozenset)) or not hasattr(docs, "__iter__"):
         raise TypeError(f"documents must be a list of strings, got a {type(docs).__name__}; a single text goes in as [text], a file through load_documents")
     docs = docs.tolist() if hasattr(docs, "tolist") else list(docs)
@@ -113,11 +114,12 @@ def _open_text(path, newline=None):
 # %% ../nbs/00_corpus.ipynb #55e9b93e
 def _read_lines(path, text):
     "Read a text file, one document a line; `text` has no meaning here."
-    with _open_text(path) as file: return [line.rstrip("\n") for line in file]
+    with _open_text(path) as file:
+        for line in file: yield line.rstrip("\n")
 
 def _read_csv(path, text):
     "Read one column of a comma- or tab-separated file with a header."
-    docs, limit = [], csv.field_size_limit(sys.maxsize if sys.maxsize < 2**31 else 2**31 - 1)
+    limit = csv.field_size_limit(sys.maxsize if sys.maxsize < 2**31 else 2**31 - 1)
     try:
         with _open_text(path, newline="") as file:
             rows = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
@@ -126,15 +128,13 @@ def _read_csv(path, text):
             for row in filter(None, rows):
                 if len(row) != len(header):
                     raise ValueError(f"{path} line {rows.line_num}: {len(row)} fields, the header has {len(header)}; put texts that hold the separator in double quotes")
-                docs.append(row[column])
+                yield row[column]
     except csv.Error as error: raise ValueError(f"{path} line {rows.line_num}: malformed row ({error})") from error
     finally: csv.field_size_limit(limit)
-    return docs
 
 # %% ../nbs/00_corpus.ipynb #d0d965be
 def _read_jsonl(path, text):
     "Read one field of a file with one JSON object a line; blank lines are skipped."
-    docs = []
     with _open_text(path) as file:
         for number, line in enumerate(file, 1):
             if line.isspace(): continue
@@ -142,8 +142,7 @@ def _read_jsonl(path, text):
             except json.JSONDecodeError as error: raise ValueError(f"{path} line {number}: not valid JSON ({error.msg}, column {error.colno})") from error
             if not isinstance(row, dict): raise ValueError(f"{path} line {number}: expected an object such as {{\"{text}\": \"...\"}}, got a {type(row).__name__}")
             _pick(row, text, f"{path} line {number}")
-            docs.append(row[text])
-    return docs
+            yield row[text]
 
 def _read_json(path, text):
     "Read a JSON list of strings, a list of objects, or an object of columns."
@@ -160,16 +159,18 @@ def _read_parquet(path, text):
     "Read one column of a parquet file."
     parquet = need("pyarrow.parquet", "")
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, buffer_size=2**20) as file:
             names = file.schema_arrow.names
-            if text in names: return file.read(columns=[text]).column(text).to_pylist()
+            if text in names:
+                for batch in file.iter_batches(1024, columns=[text]): yield from batch.column(0).to_pylist()
+                return
     except (OSError, ValueError) as error: raise ValueError(f"{path}: not a readable parquet file ({error})") from error
     _pick(names, text, path)
 
 _readers = {".txt": _read_lines, ".csv": _read_csv, ".tsv": _read_csv, ".jsonl": _read_jsonl, ".ndjson": _read_jsonl, ".json": _read_json, ".parquet": _read_parquet}
 
 def _read_file(path, text):
-    "Read the documents of a file by its suffix."
+    "Yield the documents of a file by its suffix."
     kinds = ", ".join(_readers)
     if not os.path.exists(path): raise FileNotFoundError(f"no file {str(path)[:200]}; documents come as a list, a table, a data set, a file ({kinds}) or 'hub:user/name'")
     if path.is_dir(): raise ValueError(f"{path} is a folder; name a file in it ({kinds})")
@@ -200,7 +201,7 @@ def load_documents(
 ) -> list[str]:          # the documents (D,), in the order of the source
     "Read documents from any of the usual places."
     if isinstance(source, str) and source.startswith("hub:"): docs = _read_hub(source[4:], text, split)
-    elif isinstance(source, (str, os.PathLike)): docs = _read_file(Path(source), text)
+    elif isinstance(source, (str, os.PathLike)): docs = list(_read_file(Path(source), text))
     elif hasattr(source, "column_names"): docs = _dataset_column(source, text, split)
     elif hasattr(source, "columns"): docs = source[list(source.columns)[_pick(source.columns, text, "the table")]]
     else: docs = source
