@@ -404,6 +404,7 @@ def check_embeddings(
         if block.dtype.kind not in "fiu": raise TypeError(f"embeddings must be numbers, got {block.dtype}")
         rows = np.flatnonzero(~np.isfinite(block).all(1)) + start
         bad += len(rows); first += rows[:5 - len(first)].tolist()
+        _let_go(emb)
     if bad: raise ValueError(f"embeddings hold NaN or infinity in {bad} of {shape[0]} rows, the first: {', '.join(map(str, first))}")
     return emb
 

@@ -511,9 +511,9 @@ class EmissionFit(NamedTuple):
     history: list                # a dict for each pass: log_likelihood and gap in nats, held_out perplexity
 
 # %% ../nbs/05_emission.ipynb #c6d709fa
-def _steps(theta, bow, weights, background, pi, tau, out, chunk_nnz, numba):
+def _steps(theta, bow, weights, background, pi, tau, out, chunk_nnz, numba, block_bytes=2**29):
     "Return the two steps of a fit: a pass (emission, everyone) and a score of the documents `out` (emission)."
-    def one_pass(emission, everyone): return em_pass(theta, bow, emission, background, pi, tau, chunk_nnz, None if everyone or out is None else ~out, weights, numba, across=size() > 1)
+    def one_pass(emission, everyone): return em_pass(theta, bow, emission, background, pi, tau, chunk_nnz, None if everyone or out is None else ~out, weights, numba, block_bytes, size() > 1)
     def score(emission): return perplexity(theta, bow, emission, background, pi, out, chunk_nnz, numba, size() > 1)
     return one_pass, score
 
@@ -603,6 +603,7 @@ def fit_emission(
     chunk_nnz=2**22,      # counts handled at a time (EM), to bound the memory
     numba=None,           # see `em_pass`
     device="cpu",         # "cpu", "cuda" or "mps"; the first works as `em_pass` does, the others as `em_pass_on`
+    block_bytes=2**29,    # most memory for the gradient of a block of words (EM), in bytes
 ) -> EmissionFit:         # emission, background, and how the fit went
     "Learn a word distribution for each feature."
     theta, bow = _opened(theta, np.float32), _opened(bow)
@@ -618,7 +619,7 @@ def fit_emission(
         return EmissionFit(emission, background, pi, *rest)
     held = np.isin(np.arange(bow.shape[0]), out) if n_out else None
     documents, on_cpu = (theta, bow, weights, background, pi, tau, held, chunk_nnz), str(device).startswith("cpu")
-    emission, *rest = _fit_em(*(_steps(*documents, numba) if on_cpu else _steps_on_device(*documents, device)), passes or (20 if n_out else 3), n_out > 0, on_step)
+    emission, *rest = _fit_em(*(_steps(*documents, numba, block_bytes) if on_cpu else _steps_on_device(*documents, device)), passes or (20 if n_out else 3), n_out > 0, on_step)
     emission = sparse.csr_matrix(emission) if on_cpu else _from_device(emission)
     emission.eliminate_zeros()
     return EmissionFit(emission, background, pi, *rest)

@@ -4,29 +4,35 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'SETTINGS', 'DEFAULTS', 'PARTS', 'Recipe', 'find_recipe', 'split_settings', 'default_min_df',
-           'Interpretation', 'interpret_features', 'file_digest', 'file_digests', 'write_stamp', 'check_stamp',
-           'stamp_run', 'save_arrays', 'load_arrays', 'save_interpretation', 'load_interpretation', 'save_topics',
-           'load_topics', 'topic_frame', 'save_embeddings', 'load_reported_sae', 'open_sae', 'check_width',
-           'NotFittedError', 'Bar', 'SAETM', 'check_n_topics', 'check_settings', 'prepare_pictures',
-           'check_documents_of_pictures', 'Hierarchy', 'write_settings', 'read_settings', 'run_checksum']
+           'Interpretation', 'encode_theta', 'interpret_features', 'file_digest', 'file_digests', 'write_stamp',
+           'check_stamp', 'stamp_run', 'save_arrays', 'load_arrays', 'save_interpretation', 'load_interpretation',
+           'save_topics', 'load_shares', 'load_topics', 'topic_frame', 'save_embeddings', 'load_reported_sae',
+           'open_sae', 'check_width', 'NotFittedError', 'Bar', 'SAETM', 'check_n_topics', 'check_settings',
+           'prepare_pictures', 'check_documents_of_pictures', 'Hierarchy', 'write_settings', 'read_settings',
+           'run_checksum']
 
 # %% ../nbs/07_model.ipynb #c5e20139
 import hashlib
 import inspect
 import numbers
+import shutil
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 
-from .corpus import atomic_path, check_documents, count_words, load_bow, read_json, save_bow, write_json
+from .corpus import atomic_path, check_documents, count_words, read_json, write_json
 from .embedding import WordVectors, check_embeddings, documents_checksum, embed, encoder_name, open_embeddings, word_vectors
 from .emission import EmissionFit, _check_fit, fit_emission, theta_from_acts
-from .merging import (Topics, centre_rows, corpus_word_vectors, describe_topics, feature_vectors, largest_topic, merge_features,
-                           merge_levels, sum_shares, top_words, topic_posterior)
-from .ranks import part, size, stack_rows
+from .memory import Sizes
+from .merging import (Directions, Topics, centre_rows, corpus_word_vectors, describe_topics, feature_vectors, largest_topic, mean_row,
+                           merge_features, merge_levels, sum_shares, top_words, topic_posterior)
+from .ranks import is_first, part, size, stack_rows, wait
 from .sae import SAE, check_count, encode_sparse, load_sae, save_sae
+from .sparse_shards import SparseShards, SparseWriter, collect_rows, in_memory, open_sparse, row_chunks
+from .streams import open_bow, write_bow
 from .training import SAEReport, _check_settings, fit_sae
 
 # %% ../nbs/07_model.ipynb #4e0a04ac
@@ -54,7 +60,7 @@ def _own_settings(function, shared):
     "Return the names of a function's settings: arguments with a default that are not shared between steps."
     return [name for name, p in inspect.signature(function).parameters.items() if p.default is not p.empty and name not in shared]
 
-_shared = {"seed", "device", "on_step", "vocabulary", "weights", "checkpoint", "checkpoint_every", "every", "n_jobs", "batch_size", "lr", "chunk_nnz", "numba"}
+_shared = {"seed", "device", "on_step", "vocabulary", "weights", "checkpoint", "checkpoint_every", "every", "n_jobs", "batch_size", "lr", "chunk_nnz", "numba", "hold_mb", "window_mb", "block_bytes"}
 SETTINGS = {function: _own_settings(function, _shared) for function in (count_words, fit_sae, fit_emission)}
 SETTINGS[fit_sae] += ["batch_size", "lr"]
 SETTINGS[describe_topics] = ["kappa", "min_share"]
@@ -86,22 +92,43 @@ class Interpretation(NamedTuple):
     vectors: WordVectors        # a vector for each feature (F, w), and which features have one
 
 
+def encode_theta(
+    sae,                        # SAE
+    emb,                        # embeddings (D, d), in memory or in shards
+    attribution=True,           # proportions from what a feature explains, not from its activation
+    folder=None,                # folder to write them to; None keeps them in memory
+    made_from=None,             # what they are made from, for going on after a stop
+    batch_rows=4096,            # documents encoded at a time
+):                              # proportions theta (D, F), CSR or `SparseShards`
+    "Compute the proportions of all documents."
+    if folder is None: return theta_from_acts(stack_rows(encode_sparse(sae, emb if size() == 1 else emb[part(len(emb))], attribution=attribution)))     # of several processes, each encodes some documents
+    if is_first():
+        writer = SparseWriter(folder, sae.n_latents, made_from=made_from)
+        for start in range(writer.rows, len(emb), batch_rows): writer.append(theta_from_acts(encode_sparse(sae, emb[start:start + batch_rows], batch_rows, attribution)))
+        writer.finish()
+    wait()                                                     # where there are several processes
+    return open_sparse(folder)
+
+
 def interpret_features(
     sae,                        # SAE
-    emb,                        # embeddings (D, d)
-    bow,                        # BagOfWords of the same documents
+    emb,                        # embeddings (D, d), in memory or in shards
+    bow,                        # BagOfWords of the same documents, in memory or on disk
     recipe="saetm",             # "saetm", "paper" or a Recipe
     top_p=0.9,                  # mass of the words that speak for a feature, in 0..1
     seed=0,                     # seed of the held-out documents
     on_step=None,               # called with the number of the pass and its values
+    folder=None,                # folder for the proportions; None keeps them in memory
+    made_from=None,             # what they are made from, for going on after a stop
+    sizes=Sizes(),              # `Sizes` of what is handled at a time
     **settings,                 # settings of `fit_emission`
 ) -> Interpretation:            # proportions, words, vectors
     "Learn what each feature of an SAE says on a corpus."
     recipe = find_recipe(recipe)
-    theta = theta_from_acts(stack_rows(encode_sparse(sae, emb if size() == 1 else emb[part(len(emb))], attribution=recipe.attribution)))     # of several processes, each encodes some documents
-    fit = fit_emission(theta, bow.counts, **{"pi": recipe.pi, **settings}, seed=seed, on_step=on_step)
+    theta = encode_theta(sae, emb, recipe.attribution, folder, made_from, sizes.batch_rows)
+    fit = fit_emission(theta, bow.counts, **{"pi": recipe.pi, **settings}, seed=seed, on_step=on_step, chunk_nnz=sizes.chunk_nnz, block_bytes=sizes.block_mb * 2**20)
     if recipe.word_vectors == "decoder": return Interpretation(theta, fit, WordVectors(sae.W_dec.detach().numpy(), np.ones(len(sae.W_dec), bool)))
-    words = corpus_word_vectors(bow.counts, emb) if recipe.word_vectors == "corpus" else word_vectors(bow.vocabulary, recipe.word_vectors)
+    words = corpus_word_vectors(bow.counts, emb, sizes.chunk_nnz, sizes.chunk_rows) if recipe.word_vectors == "corpus" else word_vectors(bow.vocabulary, recipe.word_vectors)
     return Interpretation(theta, fit, feature_vectors(fit.emission, words, top_p))
 
 # %% ../nbs/07_model.ipynb #68c65b8c
@@ -121,7 +148,9 @@ def file_digests(
     patterns,          # such as "bow/*"
 ) -> dict:             # path in the folder -> digest, for the files that programs read
     "Name the content of files."
-    paths = [path for pattern in patterns for path in sorted(Path(folder).glob(pattern)) if path.suffix in (".json", ".npy", ".npz", ".safetensors")]
+    found = [path for pattern in patterns for path in sorted(Path(folder).glob(pattern))]
+    found += [inner for path in found if (path / "manifest.json").exists() for inner in sorted(path.iterdir())]        # shards of a matrix
+    paths = [path for path in found if path.suffix in (".json", ".npy", ".npz", ".safetensors")]
     return {path.relative_to(folder).as_posix(): file_digest(path) for path in paths if path.name not in ("stamp.json", "names.json") and not path.name.startswith(".")}
 
 # %% ../nbs/07_model.ipynb #dfa8b07a
@@ -186,6 +215,16 @@ def _csr_arrays(matrix, name): return {f"{name}_data": matrix.data, f"{name}_ind
 def _csr_from(arrays, name): return sparse.csr_matrix(tuple(arrays[f"{name}_{part}"] for part in ("data", "indices", "indptr")), shape=tuple(arrays[f"{name}_shape"]))
 
 # %% ../nbs/07_model.ipynb #273b1b4b
+def _save_rows(folder, name, matrix, save):
+    "Write a matrix with a row for each document: shards to folder/name, where they may be already, a small one by `save` to folder/name.npz."
+    if not isinstance(matrix, SparseShards):
+        save()
+        shutil.rmtree(folder / name, ignore_errors=True)
+    else:
+        if matrix.folder.resolve() != (folder / name).resolve(): collect_rows(map(matrix.__getitem__, row_chunks(matrix, 2**20)), matrix.shape[1], folder / name, matrix.dtype)
+        (folder / f"{name}.npz").unlink(missing_ok=True)
+
+
 def save_interpretation(
     folder,            # folder to write to
     interpretation,    # Interpretation
@@ -193,7 +232,7 @@ def save_interpretation(
     "Write proportions, words and vectors of the features."
     theta, fit, vectors = interpretation
     folder = Path(folder)
-    save_arrays(folder / "theta.npz", **_csr_arrays(theta, "theta"))
+    _save_rows(folder, "theta", theta, lambda: save_arrays(folder / "theta.npz", **_csr_arrays(theta, "theta")))
     save_arrays(folder / "emission.npz", **_csr_arrays(fit.emission, "emission"), background=fit.background)
     save_arrays(folder / "vectors.npz", vectors=vectors.vectors, known=vectors.known)
     history = [{name: value if np.isfinite(value) else None for name, value in step.items()} for step in fit.history]
@@ -208,7 +247,8 @@ def load_interpretation(
     if not (folder / "settings.json").exists(): raise FileNotFoundError(f"{folder} has no words of features yet: run `saetm interpret`")
     about, words, vectors = read_json(folder / "settings.json"), load_arrays(folder / "emission.npz"), load_arrays(folder / "vectors.npz")
     fit = EmissionFit(_csr_from(words, "emission"), words["background"], about["pi"], np.nan if about["perplexity"] is None else about["perplexity"], about["n_passes"], about["history"])
-    return Interpretation(_csr_from(load_arrays(folder / "theta.npz"), "theta"), fit, WordVectors(vectors["vectors"], vectors["known"]))
+    theta = open_sparse(folder / "theta") if (folder / "theta" / "manifest.json").exists() else _csr_from(load_arrays(folder / "theta.npz"), "theta")
+    return Interpretation(theta, fit, WordVectors(vectors["vectors"], vectors["known"]))
 
 # %% ../nbs/07_model.ipynb #fe8b6330
 def save_topics(
@@ -219,20 +259,28 @@ def save_topics(
     "Write topics as tables for people and arrays for programs."
     folder, words = Path(folder), top_words(topics.components, vocabulary, 50)
     save_arrays(folder / "topics.npz", **{name: value for name, value in topics._asdict().items() if name != "shares"})
-    with atomic_path(folder / "document_topics.npz") as temporary: sparse.save_npz(temporary, topics.shares)
+    def save():
+        with atomic_path(folder / "document_topics.npz") as temporary: sparse.save_npz(temporary, topics.shares)
+    _save_rows(folder, "document_topics", topics.shares, save)
     with atomic_path(folder / "top_words.txt") as temporary: temporary.write_text("".join(",".join(w for w, _ in row) + "\n" for row in words), encoding="utf8")
     write_json(folder / "features.json", {str(t): np.flatnonzero(topics.topic_of == t).tolist() for t in range(len(topics.sizes))})
     with atomic_path(folder / "topics.csv") as temporary: topic_frame(topics, vocabulary).assign(Representation=lambda table: table.Representation.str.join(" ")).to_csv(temporary, index=False)
+
+
+def load_shares(
+    folder,            # folder of `save_topics`
+):                     # topic shares of the documents (D, T), CSR or `SparseShards`
+    "Read the topics of the documents."
+    if (Path(folder) / "document_topics" / "manifest.json").exists(): return open_sparse(Path(folder) / "document_topics")
+    try: return sparse.load_npz(Path(folder) / "document_topics.npz").tocsr()
+    except Exception as error: raise ValueError(f"{folder}/document_topics.npz is damaged ({type(error).__name__}): run `saetm merge` again") from error
 
 
 def load_topics(
     folder,            # folder of `save_topics`
 ) -> Topics:           # the topics
     "Read what `save_topics` wrote."
-    arrays = load_arrays(Path(folder) / "topics.npz")
-    try: shares = sparse.load_npz(Path(folder) / "document_topics.npz").tocsr()
-    except Exception as error: raise ValueError(f"{folder}/document_topics.npz is damaged ({type(error).__name__}): run `saetm merge` again") from error
-    return Topics(shares=shares, **arrays)
+    return Topics(shares=load_shares(folder), **load_arrays(Path(folder) / "topics.npz"))
 
 # %% ../nbs/07_model.ipynb #209fb106
 def topic_frame(
@@ -256,12 +304,15 @@ def save_embeddings(
     emb,               # embeddings (D, d)
     encoder,           # name of the encoder
     checksum,          # `documents_checksum` of the documents
+    shard_rows=2**18,  # rows of a shard, at most
+    dtype=None,        # type of the numbers; None: that of `emb`
 ):
-    "Write embeddings as one shard with its manifest, as `saetm embed` would."
-    emb = np.ascontiguousarray(emb)
-    (Path(folder) / "manifest.json").unlink(missing_ok=True)   # until the shard is there
-    with atomic_path(Path(folder) / "00000.npy") as temporary: np.save(temporary, emb)
-    write_json(Path(folder) / "manifest.json", dict(rows=len(emb), width=emb.shape[1], dtype=str(emb.dtype), shard_rows=len(emb), encoder=encoder, checksum=checksum, precision=None, complete=True))
+    "Write embeddings with their manifest, as `saetm embed` would: a shard for each quarter of a million."
+    rows, dtype = min(len(emb), shard_rows), np.dtype(dtype or emb.dtype)
+    (Path(folder) / "manifest.json").unlink(missing_ok=True)   # until the shards are there
+    for index in range(-(-len(emb) // rows)):
+        with atomic_path(Path(folder) / f"{index:05d}.npy") as temporary: np.save(temporary, np.ascontiguousarray(emb[index * rows:(index + 1) * rows], dtype))
+    write_json(Path(folder) / "manifest.json", dict(rows=len(emb), width=emb.shape[1], dtype=str(dtype), shard_rows=rows, encoder=encoder, checksum=checksum, precision=None, complete=True))
 
 
 def load_reported_sae(
@@ -482,8 +533,8 @@ def _keep(self:SAETM, sae, bow, emb, interpretation, checksum, image_check=None)
     for name in ("result_", "components_", "document_topics_", "topics_", "topic_sizes_", "n_topics_", "names_"): vars(self).pop(name, None)
     self.recipe_, self.seed_, self.settings_ = find_recipe(self.recipe), self.seed, dict(self.settings)
     self.sae_, self.bow_, self.vocabulary_, self.checksum_ = sae, bow, bow.vocabulary, checksum
-    self.embeddings_, self.mean_ = emb, np.asarray(emb, np.float32).mean(0)
-    self.directions_ = centre_rows(emb, self.mean_)
+    self.embeddings_, self.mean_ = emb, mean_row(emb)
+    self.directions_ = Directions(emb, self.mean_) if isinstance(interpretation.theta, SparseShards) else centre_rows(emb, self.mean_)
     self.theta_, self.emission_, self.vectors_ = interpretation
     self.n_empty_, self.documents_, self.images_, self.image_check_ = bow.n_empty, None, None, image_check
 
@@ -494,18 +545,29 @@ def set_n_topics(
     n_topics,          # number of topics T, from 2 to the number of live features with words
 ) -> SAETM:            # the same model, its new topics without names
     "Merge the features into another number of topics; nothing is trained again."
+    return self._merge(n_topics)
+
+@patch
+def _merge(self:SAETM, n_topics, folder=None):
+    "Merge into `n_topics` topics; the shares of a large corpus go to a folder, or where temporary files are."
     self._fitted("set_n_topics")
     check_n_topics(n_topics)
     topic_of = merge_features(self.theta_, self.vectors_, n_topics, self.recipe_.centre, self.seed_)
-    self._use(self._describe(topic_of, n_topics))
+    self._use(self._describe(topic_of, n_topics, folder))
     self.n_topics = n_topics
     return self
 
 @patch
-def _describe(self:SAETM, topic_of, n_topics):
+def _describe(self:SAETM, topic_of, n_topics, folder=None):
     "Make topics from a topic for each feature."
+    where, sizes = {}, getattr(self, "sizes", Sizes())
+    if isinstance(self.theta_, SparseShards):
+        if folder is None:
+            self.scratch_ = [*getattr(self, "scratch_", []), tempfile.TemporaryDirectory(prefix="saetm-")]     # removed with the model
+            folder = self.scratch_[-1].name
+        where = dict(folder=folder, chunk_nnz=sizes.chunk_nnz, chunk_rows=sizes.chunk_rows)
     return describe_topics(topic_of, n_topics, self.theta_, self.emission_.emission, self.bow_.counts, self.emission_.background, self.directions_,
-        self.recipe_.refine, **split_settings(self.settings_)[describe_topics])
+        self.recipe_.refine, **split_settings(self.settings_)[describe_topics], **where)
 
 @patch
 def _use(self:SAETM, topics, names=None):
@@ -612,7 +674,8 @@ def representative_rows(
     "Find the documents closest to a topic's centre among those assigned to it."
     self._fitted("representative_rows", "result_")
     rows = np.flatnonzero(self.topics_ == self._topic(topic))
-    return rows[np.argsort(-(self.directions_[rows] @ self.result_.centroids[topic]), kind="stable")[:n]]
+    cosine = np.concatenate([self.directions_[rows[i:i + 2**15]] @ self.result_.centroids[topic] for i in range(0, max(1, len(rows)), 2**15)])
+    return rows[np.argsort(-cosine, kind="stable")[:n]]
 
 @patch
 def get_representative_docs(
@@ -652,7 +715,7 @@ def get_document_info(
     for topic in range(len(self.topic_sizes_)): best[self.representative_rows(topic)] = True
     custom = {} if self.names_ is None else dict(CustomName=np.array([*self.custom_labels_, ""], object)[self.topics_])
     return pd.DataFrame(dict(Document=docs, Topic=self.topics_, Name=name[self.topics_], **custom, Top_n_words=words[self.topics_],
-        Probability=self.document_topics_.max(1).toarray().ravel(), Representative_document=best))
+        Probability=in_memory(self.document_topics_).max(1).toarray().ravel(), Representative_document=best))
 
 @patch
 def find_topics(
@@ -965,7 +1028,7 @@ def save(
     (folder / "stamp.json").unlink(missing_ok=True)            # until all is written
     save_embeddings(folder / "embeddings", self.embeddings_, self._encoder_name() or "none", self.checksum_)
     if self.image_check_ is not None: write_image_check(folder / "embeddings", self.image_check_)
-    save_bow(folder / "bow", self.bow_)
+    write_bow(folder / "bow", self.bow_)
     report = getattr(self.sae_, "report", None)
     save_sae(folder / "sae", self.sae_, {} if report is None else dict(report=report._asdict()))
     save_interpretation(folder / "emission", Interpretation(self.theta_, self.emission_, self.vectors_))
@@ -1027,7 +1090,7 @@ def load(
     folder, params = Path(path), read_settings(path)
     model = cls(**{**params, "device": device})
     check = read_image_check(folder / "embeddings") if (folder / "embeddings" / "images.json").exists() else None
-    emb, bow = open_embeddings(folder / "embeddings"), load_bow(folder / "bow")
+    emb, bow = open_embeddings(folder / "embeddings"), open_bow(folder / "bow")
     model._keep(load_reported_sae(folder / "sae"), bow, emb, load_interpretation(folder / "emission"), run_checksum(folder), check)
     if (folder / "documents.json").exists(): model.documents_ = read_json(folder / "documents.json")
     topics = folder / "topics" / str(model.n_topics)

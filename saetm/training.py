@@ -759,6 +759,8 @@ def fit_sae(
     checkpoint_every: int = 200,  # steps between saves
     on_step=None,  # `on_step(steps done, values)`: loss, explained_variance, l0, dead_share
     every: int = 50,  # steps between reports
+    hold_mb: float = 1024,  # embeddings up to this size are held in memory
+    window_mb: float = 128,  # else so much of them is shuffled at a time
 ) -> SAE:  # on the CPU, its `report` (a `SAEReport`) measured on the documents, on 65,536 of them if there are more
     "Train a sparse autoencoder on embeddings."
     if torch.is_tensor(emb): emb = emb.detach().float().cpu().numpy()
@@ -786,7 +788,7 @@ def fit_sae(
         across = slices_of(min(batch_size, n_docs), slices)     # of several processes, each takes some rows of the batch; None: there is one
         step = SAEStep(sae, numba=_worth_compiling(settings["steps"] * batch_size * F), across=across, l0_coefficient=l0_coefficient, **coefficients)
         if across: agree(step)
-        batches = Shuffle(emb, batch_size, seed, device, across=across)
+        batches = Shuffle(emb, batch_size, seed, device, hold_mb, window_mb, across=across)
         optimizer = torch.optim.Adam(sae.parameters(), lr=settings["lr"], fused=torch.device(device).type != "mps")
     if checkpoint is not None: checkpoint = (FeatureCheckpoint if by_feature else Checkpoint)(checkpoint, step, optimizer, dict(settings, data=fingerprint(emb)), checkpoint_every)
     fit(step, batches, settings["steps"], optimizer, warm_then_decay(settings["steps"]), step.after, on_step, every, checkpoint)

@@ -1,0 +1,148 @@
+"""Runs whose counts and proportions stay on disk: the same topics as in memory, after a kill as well, within the memory that was predicted."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from saetm import SAETM, load_corpus
+from saetm import cli
+from saetm.memory import Shapes, Sizes, plan_memory
+from saetm.sparse_shards import SparseShards, in_memory
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*of the documents have no active feature")
+TINY = Sizes(batch_rows=64, chunk_nnz=700, chunk_rows=50, hold_mb=1024, part_docs=90, most_words=300)
+SETTINGS = ["--n-latents", "128", "--k", "8", "--steps", "60"]
+
+
+def tiny_plan(shapes, memory=None, steps=(), streamed=None):
+    "Plan to leave everything on disk, and handle absurdly little at a time."
+    return plan_memory(shapes, memory, steps, streamed)._replace(streamed=True, sizes=TINY)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    path = tmp_path_factory.mktemp("docs") / "docs.jsonl"
+    path.write_text("".join(json.dumps(dict(text=text)) + "\n" for text in load_corpus("commons").text), encoding="utf8")
+    return path
+
+
+def commands(source, run):
+    yield ["bow", str(source), "--run", str(run), "--quiet"]
+    yield ["embed", str(source), "--encoder", "wordllama", "--run", str(run), "--quiet"]
+    yield ["train", *SETTINGS, "--run", str(run), "--quiet"]
+    yield ["interpret", "--run", str(run), "--quiet"]
+    yield ["merge", "--n-topics", "12", "--run", str(run), "--quiet"]
+
+
+def leave_on_disk(cli, put=setattr):
+    "Let the commands keep everything on disk, in shards of a few documents."
+    from saetm import sparse_shards
+    def small_shards(self, *args, **more):
+        start(self, *args, **more)
+        self.shard_nnz = 500
+    start = sparse_shards.SparseWriter.__init__
+    put(cli, "plan_memory", tiny_plan)
+    put(cli, "_documents", lambda args: cli.stream_documents(args.documents, args.text, args.split))
+    put(sparse_shards.SparseWriter, "__init__", small_shards)
+
+
+def make_runs(source, folder, monkeypatch):
+    for command in commands(source, folder / "memory"): assert cli.main(command) == 0
+    leave_on_disk(cli, monkeypatch.setattr)
+    for command in commands(source, folder / "disk"): assert cli.main(command) == 0
+    return SAETM.load(folder / "memory"), SAETM.load(folder / "disk")
+
+
+def test_a_run_on_disk_has_the_topics_of_one_in_memory(source, tmp_path, monkeypatch):
+    inside, outside = make_runs(source, tmp_path, monkeypatch)
+    assert all(isinstance(matrix, SparseShards) for matrix in (outside.theta_, outside.bow_.counts, outside.document_topics_))
+    assert not list((tmp_path / "disk").rglob("*.partial*")) and not (tmp_path / "disk/bow/parts").exists() and not (tmp_path / "disk/topics/12/document_topics/draft").exists()
+    assert outside.vocabulary_ == inside.vocabulary_ and (outside.bow_.counts[:] != inside.bow_.counts).nnz == 0
+    np.testing.assert_array_equal(outside.embeddings_[:], inside.embeddings_[:])
+    np.testing.assert_allclose(outside.theta_[:].toarray(), inside.theta_.toarray(), atol=1e-5)
+    np.testing.assert_allclose(outside.emission_.emission.toarray(), inside.emission_.emission.toarray(), atol=1e-5)
+    np.testing.assert_array_equal(outside.result_.topic_of, inside.result_.topic_of)
+    np.testing.assert_allclose(outside.components_, inside.components_, atol=1e-5)
+    np.testing.assert_allclose(in_memory(outside.document_topics_).toarray(), inside.document_topics_.toarray(), atol=1e-4)
+    np.testing.assert_array_equal(outside.topics_, inside.topics_)
+    assert outside.get_topic_info().equals(inside.get_topic_info()) or outside.get_topics(5).keys() == inside.get_topics(5).keys()
+    np.testing.assert_array_equal(outside.representative_rows(0), inside.representative_rows(0))
+    np.testing.assert_allclose(outside.set_n_topics(5).components_, inside.set_n_topics(5).components_, atol=1e-5)
+    outside.set_n_topics(12).save(tmp_path / "copy")                       # a copy of its own, on disk again
+    copy = SAETM.load(tmp_path / "copy")
+    assert copy.theta_.folder.parent == tmp_path / "copy" / "emission"
+    np.testing.assert_array_equal(copy.topics_, SAETM.load(tmp_path / "disk").topics_)
+    assert cli.main(["evaluate", str(tmp_path / "disk"), "--judge", "none", "--trials", "1", "--quiet", "--n-topics", "12"]) == 0
+    part = next((tmp_path / "disk/emission/theta").glob("*.data.npy"))
+    part.write_bytes(part.read_bytes()[:-1] + b"?")                         # a changed byte is found out
+    with pytest.raises(ValueError, match="data.npy is missing, damaged"): SAETM.load(tmp_path / "disk")
+
+
+PATCHED = """
+import sys, test_memory
+from saetm import cli
+test_memory.leave_on_disk(cli)
+raise SystemExit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(source, tmp_path_factory):
+    "A run on disk that nobody stopped."
+    with pytest.MonkeyPatch.context() as patch:
+        leave_on_disk(cli, patch.setattr)
+        run = tmp_path_factory.mktemp("whole")
+        for command in commands(source, run): assert cli.main(command) == 0
+    return run
+
+
+@pytest.mark.parametrize("step, seen", [("bow", "parts/00003.json"), ("interpret", "theta/00003.data.npy"), ("merge", "document_topics/draft/00001.data.npy")])
+def test_a_killed_step_goes_on_or_starts_afresh(source, whole, tmp_path, monkeypatch, step, seen):
+    leave_on_disk(cli, monkeypatch.setattr)
+    run, part = tmp_path / "run", dict(bow="bow", interpret="emission", merge="topics/12")[step]
+    shutil.copytree(whole, run)                                            # all but the step that is to be killed
+    (run / "stamp.json").unlink(); shutil.rmtree(run / part)
+    command = next(command for command in commands(source, run) if command[0] == step)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
+    process, limit = subprocess.Popen([sys.executable, "-c", PATCHED, *command], env=environment, stderr=subprocess.PIPE), time.monotonic() + 300
+    while not (run / part / seen).exists() and process.poll() is None and time.monotonic() < limit: time.sleep(.001)
+    process.send_signal(signal.SIGKILL); process.wait()
+    with pytest.raises((ValueError, FileNotFoundError)): SAETM.load(run)    # what is unfinished is not taken for whole
+    for command in commands(source, run): assert cli.main(command) == 0
+    assert not [path for path in run.rglob("*") if ".partial" in path.name or path.name in ("parts", "draft")]
+    killed, expected = SAETM.load(run), SAETM.load(whole)
+    assert (killed.bow_.counts[:] != expected.bow_.counts[:]).nnz == 0
+    np.testing.assert_allclose(killed.theta_[:].toarray(), expected.theta_[:].toarray(), atol=1e-5)
+    np.testing.assert_allclose(killed.components_, expected.components_, atol=1e-5)
+    np.testing.assert_array_equal(killed.topics_, expected.topics_)
+
+
+def test_a_cap_that_is_too_low_is_refused_before_work(source, tmp_path, capsys):
+    assert cli.main(["bow", str(source), "--run", str(tmp_path / "run"), "--memory", "50MB"]) == 1
+    assert "bow needs" in (said := capsys.readouterr().err) and "the cap is 50 MB: raise --memory" in said
+    assert not (tmp_path / "run" / "bow").exists()
+    assert cli.main(["bow", str(source), "--run", str(tmp_path / "run"), "--memory", "plenty"]) == 1
+    assert "memory must be an amount such as 2GB" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_peaks_stay_below_what_was_predicted(tmp_path):
+    sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "bench"))
+    import memory as bench
+    bench.make_run(tmp_path, 20_000)
+    for cap in ("4GB", None):                                              # all in memory; then just enough for what is least
+        least = plan_memory(Shapes(20_000, 256, 1024, 5000, 40, 16, 50), 1, streamed=True) if cap is None else None
+        steps = [step for step in bench.STEPS if cap or step in ("interpret", "merge")]
+        caps = {step: cap or str(least.peak(step) + 10**6) + "B" for step in steps}
+        shutil.rmtree(tmp_path / "emission", ignore_errors=True)
+        measured = {step: bench.measure(tmp_path, step, caps[step])["peak"] for step in steps}
+        predicted = {step: bench.predicted(tmp_path, caps[step])[step] for step in steps}
+        assert all(.25 * predicted[step] < measured[step] < 1.1 * predicted[step] for step in steps), (measured, predicted)
+        assert (tmp_path / "emission" / "theta").exists() == (cap is None)
