@@ -3,9 +3,10 @@
 
 Trains the same SAE by the plain step (`sae_loss` and autograd, everything dense, float32) and by the step of `fit_sae` (gradient by hand) in float32, in bfloat16, and in bfloat16 with compiled loops, each with
 several seeds. The seed chooses the first atoms and the order of the batches, the same for all four. The SAE is trained on nine tenths of the documents; explained variance, L0 and dead share are measured
-on these, and again on the other tenth; perplexity is that of the other tenth's words once the features have words (`fit_emission`). Prints a table; `--write` keeps it.
+on these, and again on the other tenth; perplexity is that of the other tenth's words once the features have words (`fit_emission`). `--write` keeps a row a run, `--table` prints the table of such a file.
 
-    python bench/training_quality.py --run runs/benchmark [--seeds 0 1 2] [--write results/training_quality.csv]
+    python bench/training_quality.py --run runs/benchmark [--seeds 0 1 2] --write results/training_quality.csv
+    python bench/training_quality.py --table results/training_quality.csv
 
 `--run` is the folder of a benchmark (`saetm benchmark`), whose embeddings and word counts are used.
 """
@@ -50,23 +51,27 @@ def score(sae, emb, bow, held):
                 perplexity=perplexity(theta[held], bow[held], found.emission, found.background, found.pi))
 
 
-def summary(rows):
-    "Mean of each path, the spread of the plain one over seeds, and the largest mean difference from it in such spreads."
-    names = ["explained_variance", "l0", "dead_share", "unseen_variance", "unseen_l0", "perplexity"]
-    table = rows.groupby(["corpus", "architecture", "path"], sort=False)[[*names, "seconds"]].mean()
-    spread = rows[rows.path == "plain"].groupby(["corpus", "architecture"], sort=False)[names].agg(lambda column: column.max() - column.min())
-    plain = table.xs("plain", level="path")[names]
-    apart = pd.concat({path: (table.xs(path, level="path")[names] - plain).abs() for path in rows.path.unique() if path != "plain"}, names=["path"])
-    return table, spread, apart
+def table(rows):
+    "Mean of each path over seeds, and how far the plain path's seeds are apart, in Markdown."
+    names = dict(explained_variance=4, l0=2, dead_share=4, unseen_variance=4, unseen_l0=2, perplexity=1)
+    lines = ["| corpus | architecture | step | " + " | ".join(names) + " | CPU seconds |", "|---" * (len(names) + 4) + "|"]
+    for (corpus, architecture), group in rows.groupby(["corpus", "architecture"], sort=False):
+        cells = {path: [f"{value:.{digits}f}" for value, digits in zip(part[list(names)].mean(), names.values())] + [f"{part.seconds.mean():.0f}"] for path, part in group.groupby("path", sort=False)}
+        plain = group[group.path == "plain"][list(names)]
+        cells["*largest minus smallest of the plain seeds*"] = [f"{value:.{digits}f}" for value, digits in zip(plain.max() - plain.min(), names.values())] + [""]
+        lines += [f"| {corpus} | {architecture} | {path} | " + " | ".join(values) + " |" for path, values in cells.items()]
+    return "\n".join(lines)
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--run", required=True)
+    arguments.add_argument("--run", help="folder of a benchmark")
+    arguments.add_argument("--table", help="print the table of this .csv file, and do nothing else")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments.add_argument("--docs", type=int, default=10_033, help="documents of a corpus, the first ones")
     arguments.add_argument("--write", help="a .csv file, a row a run")
     arguments = arguments.parse_args()
+    if arguments.table: return print(table(pd.read_csv(arguments.table)))
     torch.set_num_threads(1)
     rows = []
     for corpus, architecture in [("wikipedia", "topk"), ("tweets", "topk"), ("wikipedia", "batch_topk")]:
@@ -82,7 +87,7 @@ def main():
     rows = pd.DataFrame(rows)
     if arguments.write:
         with atomic_path(Path(arguments.write)) as path: rows.round(6).to_csv(path, index=False)
-    for part in summary(rows): print(part.round(4).to_string(), end="\n\n")
+    print(table(rows))
 
 
 if __name__ == "__main__":
