@@ -474,6 +474,10 @@ def compiled_kernels() -> Kernels:  # compiled twins of the plain functions
 @lru_cache(maxsize=1)
 def _pool(threads): return ThreadPoolExecutor(threads, thread_name_prefix="saetm-decode")
 
+def _worth_compiling(n_pre):
+    "Tell whether a training with that many pre-activations is long enough for compiled kernels, and numba there."
+    return n_pre >= 2**32 and find_spec("numba") is not None
+
 # %% ../nbs/04_training.ipynb #4590daa3
 class SAEStep(nn.Module):
     "A training step of an SAE: `step(emb)` fills the gradients and returns named values."
@@ -731,11 +735,6 @@ def fingerprint(
     "Name a data set by its shape and 64 of its rows."
     rows = np.linspace(0, emb.shape[0] - 1, 64).astype(int)
     return hashlib.sha256(repr(tuple(emb.shape)).encode() + np.ascontiguousarray(emb[rows], dtype=np.float32).tobytes()).hexdigest()[:16]
-
-# %% ../nbs/04_training.ipynb #28e42bcc
-def _worth_compiling(n_pre):
-    "Tell whether a training with that many pre-activations is long enough for compiled kernels, and numba there."
-    return n_pre >= 2**32 and find_spec("numba") is not None
 
 # %% ../nbs/04_training.ipynb #ba7a6eff
 def fit_sae(
