@@ -453,7 +453,7 @@ def row_emission(sizes, device, options):
     on_device = dict(device=str(device)) if "device" in inspect.signature(fit_emission).parameters else {}
     if not on_device: found["note"] = "fit_emission has no device argument here: EM ran on the processor"
     warm = sizes["n_docs"] // 50
-    fit_emission(theta_fit[:warm], bow_fit[:warm], pi=pi, passes=2, **on_device)                    # kernels compiled, libraries set up
+    fit_emission(theta_fit[:warm], bow_fit[:warm], pi=pi, **on_device)                              # kernels compiled, libraries set up
     wait(device)
     start, marks = time.perf_counter(), []
     fitted = fit_emission(theta_fit, bow_fit, pi=pi, on_step=lambda n, values: marks.append(round(time.perf_counter() - start, 3)), **on_device)

@@ -19,12 +19,12 @@ from torch.nn.functional import embedding_bag
 try: import triton, triton.language as tl
 except ImportError: triton, tl = None, SimpleNamespace(constexpr=None)
 
-# %% ../nbs/03a_kernels.ipynb #0200bfa5
+# %% ../nbs/03a_kernels.ipynb #f63f6370
 def jit(
     function,  # a kernel in Triton's language
 ):  # the compiled kernel; the function itself where Triton is not installed
     "Compile a kernel, where that can be done."
-    return triton.jit(function) if triton else function
+    return triton.jit(function, do_not_specialize=["n_counts", "first_word"]) if triton else function    # these change from call to call
 
 def check_fused(
     fused: bool,  # whether Triton kernels are wanted

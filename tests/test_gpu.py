@@ -82,3 +82,15 @@ def test_fit_sae_goes_on_from_a_checkpoint(tmp_path):
     with pytest.raises(Stop): fit_sae(EMB, steps=60, checkpoint=tmp_path, on_step=stop, every=10, **settings)
     resumed = fit_sae(EMB, steps=60, checkpoint=tmp_path, **settings)
     for name, tensor in whole.state_dict().items(): torch.testing.assert_close(resumed.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize("activation,n_latents", [("topk", 96), ("topk", 4096), ("batch_topk", 96), ("batch_topk", 4096), ("relu", 96)])
+@pytest.mark.parametrize("by_number", [False, True])
+def test_nothing_in_the_step_looks_at_a_number(activation, n_latents, by_number, monkeypatch):
+    # Tensors without numbers: whatever asks for one, or whose shape depends on one, or that sits on another device, is an error.
+    step = GPUStep(SAE(32, n_latents, activation, 4).to("meta"), emb=torch.empty(100, 32, device="meta") if by_number else None)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "__int__", lambda tensor: 0)              # `begin` asks once for the number of steps done
+        step.begin(torch.zeros(8, dtype=torch.int64, device="meta") if by_number else torch.empty(8, 32, device="meta"))
+    for revive in (False, True): step.move(revive)
+    with pytest.raises((RuntimeError, NotImplementedError)): step.can_die()   # what the host does look at, between steps
