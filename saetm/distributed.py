@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from .ranks import gather, part, rank, size, sum_, total
+from .ranks import add_pairs, gather, part, rank, size, sum_, total
 from .sae import SAE
-from .training import PLAIN, Checkpoint, _keep_largest, add_pairs, compiled_kernels, encoder_product, select_rows, smallest, squared_sum, sum_rows
+from .training import PLAIN, Checkpoint, _keep_largest, compiled_kernels, encoder_product, select_rows, smallest, squared_sum, sum_rows
 
 # %% ../nbs/04b_distributed.ipynb #b0b733b0
 class Across:

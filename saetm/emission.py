@@ -123,7 +123,7 @@ def document_chunks(
     across=False,         # deal the chunks out to the processes of a job: each walks through some
 ):                        # yields theta (n, F) and counts (n, V) of the next documents
     "Walk through the documents a chunk at a time."
-    if across: chunk_nnz = max(1, min(chunk_nnz, bow.nnz // (4 * size())))
+    if across: chunk_nnz = max(1, min(chunk_nnz, -(-bow.nnz // size())))
     for part in row_chunks(bow, chunk_nnz, max(1, chunk_nnz // 16))[rank()::size()] if across else row_chunks(bow, chunk_nnz, max(1, chunk_nnz // 16)):
         shares, counts = theta[part], bow[part]
         if rows is not None:

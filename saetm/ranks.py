@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -21,8 +22,8 @@ import numpy as np
 from .corpus import BagOfWords, check_documents, count_shard, merge_shards
 
 # %% auto #0
-__all__ = ['Place', 'assigned_place', 'RankLost', 'rank', 'size', 'is_first', 'joined', 'Crew', 'sum_', 'total', 'gather', 'part',
-           'part_by_weight', 'stack_rows', 'wait', 'first_says', 'share_arrays', 'collect_arrays',
+__all__ = ['Place', 'assigned_place', 'RankLost', 'rank', 'size', 'is_first', 'joined', 'Crew', 'sum_', 'total', 'add_pairs',
+           'gather', 'part', 'part_by_weight', 'stack_rows', 'wait', 'first_says', 'share_arrays', 'collect_arrays',
            'count_words_by_rank', 'may_report']
 
 # %% ../nbs/00a_ranks.ipynb #9dc568e2
@@ -49,7 +50,7 @@ class RankLost(RuntimeError):
     "Raised on the other ranks when one has failed."
 
 
-_alone = dict(place=Place(), store=None, patient=None)
+_alone = dict(place=Place(), store=None, patient=None, shared=None)
 _job = dict(_alone)                                            # what `joined` fills in
 
 def rank() -> int: return _job["place"].rank                   # 0 when alone
@@ -132,7 +133,14 @@ def sum_(
     if size() == 1: return tensor
     import torch
     import torch.distributed as dist
-    with _exchange(): dist.all_reduce(torch.from_numpy(tensor) if isinstance(tensor, np.ndarray) else tensor)
+    values = torch.from_numpy(tensor) if isinstance(tensor, np.ndarray) else tensor
+    rows = _shared_rows(values.nbytes) if values.device.type == "cpu" and values.nbytes >= 2**16 else None
+    with _exchange():
+        if rows is None: dist.all_reduce(values); return tensor
+        rows = [row.view(values.dtype).view(values.shape) for row in rows]
+        rows[rank()].copy_(values)
+        dist.all_reduce(torch.zeros(1))                        # all have written
+        torch.add(*rows, out=values) if len(rows) == 2 else values.copy_(add_pairs(rows))
     return tensor
 
 
@@ -141,6 +149,37 @@ def total(
 ) -> list:     # their sums over all ranks, as float64
     "Add up plain numbers over all ranks."
     return sum_(np.array(numbers, np.float64)).tolist()
+
+# %% ../nbs/00a_ranks.ipynb #54a7ed02
+def add_pairs(
+    terms,  # tensors or numbers, in order
+):          # their sum
+    "Add up pairs, then pairs of pairs, and so on: the same sum whether one process has all terms or two have half of them each."
+    while len(terms) > 1: terms = [terms[i] + terms[i + 1] if i + 1 < len(terms) else terms[i] for i in range(0, len(terms), 2)]
+    return terms[0]
+
+def _shared_rows(n_bytes):
+    "Return memory that all ranks see, a row of bytes for each; None where there is none."
+    if _job["shared"] is None or _job["shared"] and _job["shared"][0].shape[1] < n_bytes: _job["shared"] = _share_memory(-(-n_bytes // 2**20) * 2**20)
+    if not _job["shared"]: return None
+    _job["shared"].reverse()                                   # two places in turn
+    return _job["shared"][0][:, :n_bytes]
+
+def _share_memory(n_bytes):
+    "Map two pieces of memory (size, n_bytes) that the ranks of one machine see; an empty list where that cannot be."
+    import torch
+    path = None
+    if is_first() and _job["place"].local_size == size() and os.path.isdir("/dev/shm"):
+        handle, path = tempfile.mkstemp(prefix="saetm-", dir="/dev/shm")
+        try: os.posix_fallocate(handle, 0, 2 * size() * n_bytes)           # there must be room, now
+        except OSError: os.unlink(path); path = None
+        finally: os.close(handle)
+    path = first_says(path)
+    if path is None: return []
+    pieces = [torch.from_numpy(piece) for piece in np.memmap(path, np.uint8, "r+", shape=(2, size(), n_bytes))]
+    wait()
+    if is_first(): os.unlink(path)                             # the memory stays until all have let go of it
+    return pieces
 
 # %% ../nbs/00a_ranks.ipynb #47e2dcd4
 def gather(

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['PLAIN', 'WHOLE', 'Shuffle', 'pick_from', 'hold', 'ReadAhead', 'Ramp', 'sae_loss', 'revival_loss', 'find_from',
            'smallest', 'select_batch', 'select_rows', 'Active', 'index_active', 'sum_rows', 'decode_active',
-           'project_out', 'turn', 'Kernels', 'sae_gradient', 'encoder_product', 'select_active', 'add_pairs',
-           'squared_sum', 'add_revival', 'compiled_kernels', 'SAEStep', 'flush_denormals', 'fit', 'by_autograd',
-           'warm_then_decay', 'Checkpoint', 'SAEReport', 'measure_sae', 'training_advice', 'default_steps',
-           'default_lr', 'start_at_documents_', 'sample_rows', 'fingerprint', 'fit_sae']
+           'project_out', 'turn', 'Kernels', 'sae_gradient', 'encoder_product', 'select_active', 'squared_sum',
+           'add_revival', 'compiled_kernels', 'SAEStep', 'flush_denormals', 'fit', 'by_autograd', 'warm_then_decay',
+           'Checkpoint', 'SAEReport', 'measure_sae', 'training_advice', 'default_steps', 'default_lr',
+           'start_at_documents_', 'sample_rows', 'fingerprint', 'fit_sae']
 
 # %% ../nbs/04_training.ipynb #827f29cc
 import hashlib
@@ -30,7 +30,7 @@ from torch.nn.functional import embedding_bag
 
 from .corpus import atomic_path, need, read_json, write_json
 from .embedding import check_embeddings, pick_precision
-from .ranks import first_says, gather, is_first, part, size, sum_, total
+from .ranks import add_pairs, first_says, gather, is_first, part, size, sum_, total
 from .sae import SAE, check_count, encode_sparse, read_safetensors, set_scaling_, set_threshold_, topk_acts
 
 # %% ../nbs/04_training.ipynb #36f55d17
@@ -344,11 +344,6 @@ def select_active(sae, pre, guess, find, across=None):
     return select(pre.view(torch.int16).numpy(), n_keep, int(torch.tensor(guess).bfloat16().view(torch.int16)), find)
 
 WHOLE = (slice(None),)                                         # a batch in one part
-
-def add_pairs(terms):
-    "Add up pairs, then pairs of pairs, and so on: the same sum whether one process has all terms or two have half of them each."
-    while len(terms) > 1: terms = [terms[i] + terms[i + 1] if i + 1 < len(terms) else terms[i] for i in range(0, len(terms), 2)]
-    return terms[0]
 
 def _starts_of_parts(active, parts, n_latents):
     "Return where the entries of each feature begin that are in each part of the batch (F * parts + 1,)."
