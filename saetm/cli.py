@@ -295,12 +295,12 @@ def step_sheet(run, args, images):
     say(args, f"pictures    {model.n_topics_} topics -> {path}")
 
 # %% ../nbs/18_cli.ipynb #ed6697b6
-def _documents(args):
-    "Read the documents, or open them for reading a few at a time where a quarter of the memory is too little for them."
+def _documents(args, may_stream=False):
+    "Read the documents, or open them for reading a few at a time where a quarter of the memory is too little for them and the step can take them so."
     run, kind, path = getattr(args, "run", None), getattr(args, "memory", None), Path(args.documents)
     of_pictures = run is not None and (Path(run) / "embeddings" / "images.json").exists()
     size_of = path.stat().st_size * (4 if path.suffix == ".parquet" else 1.2) if path.is_file() else 0
-    if not of_pictures and path.suffix != ".json" and first_says(size_of > parse_memory(kind) / 4): return stream_documents(args.documents, args.text, args.split)
+    if may_stream and not of_pictures and path.suffix != ".json" and first_says(size_of > parse_memory(kind) / 4): return stream_documents(args.documents, args.text, args.split)
     return keep_rows(run, load_documents(args.documents, text=args.text, split=args.split))
 
 def _images(args, source):
@@ -329,11 +329,11 @@ def load_column(
     return table[column].tolist()
 
 # %% ../nbs/18_cli.ipynb #87f3d058
-def cmd_bow(args): "Count words: documents -> bow/."; step_bow(args.run, args, _documents(args))
+def cmd_bow(args): "Count words: documents -> bow/."; step_bow(args.run, args, _documents(args, may_stream=True))
 def cmd_embed(args):
     "Embed documents or pictures -> embeddings/; stopped, it goes on where it was."
     if args.images: step_embed_images(args.run, args, _images(args, args.documents))
-    else: step_embed(args.run, args, _documents(args))
+    else: step_embed(args.run, args, _documents(args, may_stream=True))
 
 def cmd_train(args): "Train the SAE: embeddings/ -> sae/; stopped, it goes on where it was."; step_train(args.run, args)
 def cmd_interpret(args): "Learn the words of each feature: sae/, embeddings/, bow/ -> emission/."; step_interpret(args.run, args)
@@ -786,7 +786,7 @@ def make_parser() -> argparse.ArgumentParser:   # the parser of the command line
         if name == "info": sub.add_argument("run", type=Path, help="folder of the run")
         elif name in _own_options: _own_options[name](sub)
         else: sub.add_argument("--run", type=Path, required=name != "demo", help="folder of the run" + (" (default: runs/demo, with --images runs/demo-images)" if name == "demo" else ""))
-        if name in ("bow", "embed", "train", "interpret", "merge", "report", "info", "demo"): sub.add_argument("--memory", default=None, help="most memory to use, such as 2GB or 500MB, or auto for what is free: what does not fit stays on disk (default: auto, nothing is refused)")
+        if name in ("bow", "embed", "train", "interpret", "merge", "info", "demo"): sub.add_argument("--memory", default=None, help="most memory to use, such as 2GB or 500MB, or auto for what is free: what does not fit stays on disk (default: auto, nothing is refused)")
         for option in shared: sub.add_argument(f"--{option}", type=_value if option == "seed" else str, default=None, help=_shared_options[option])
         for settings_of in functions: _add_settings(sub, settings_of, SETTINGS[settings_of])
         if name == "bow": sub.add_argument("--jobs", type=int, default=1, help="processes that count (default: 1)")

@@ -49,7 +49,7 @@ def leave_on_disk(cli, put=setattr):
         self.shard_nnz = 500
     start = sparse_shards.SparseWriter.__init__
     put(cli, "plan_memory", tiny_plan)
-    put(cli, "_documents", lambda args: cli.stream_documents(args.documents, args.text, args.split))
+    put(cli, "_documents", lambda args, may_stream=False: cli.stream_documents(args.documents, args.text, args.split))
     put(sparse_shards.SparseWriter, "__init__", small_shards)
 
 
@@ -136,9 +136,9 @@ def test_a_cap_that_is_too_low_is_refused_before_work(source, tmp_path, capsys):
 def test_peaks_stay_below_what_was_predicted(tmp_path):
     sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "bench"))
     import memory as bench
-    bench.make_run(tmp_path, 20_000)
+    bench.make_run(tmp_path, 12_000)
     for cap in ("4GB", None):                                              # all in memory; then just enough for what is least
-        least = plan_memory(Shapes(20_000, 256, 1024, 5000, 40, 16, 50), 1, streamed=True) if cap is None else None
+        least = plan_memory(Shapes(12_000, 256, 1024, 5000, 40, 16, 50), 1, streamed=True) if cap is None else None
         steps = [step for step in bench.STEPS if cap or step in ("interpret", "merge")]
         caps = {step: cap or str(least.peak(step) + 10**6) + "B" for step in steps}
         shutil.rmtree(tmp_path / "emission", ignore_errors=True)
