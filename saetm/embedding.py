@@ -386,6 +386,11 @@ def embed(
     "Embed the documents into memory."
     return embed_items(check_documents(docs), as_encoder(encoder, device), batch_size, on_step)
 
+# %% ../nbs/01_embedding.ipynb #4d36d01b
+def _let_go(mapped):
+    "Give a map's pages back to the system, which may keep them in its cache."
+    if isinstance(mapped, np.memmap) and hasattr(mmap, "MADV_DONTNEED"): mapped._mmap.madvise(mmap.MADV_DONTNEED)
+
 # %% ../nbs/01_embedding.ipynb #4d36d01c
 def check_embeddings(
     emb,            # array, tensor or `Embeddings` (D, d)
@@ -541,10 +546,6 @@ def _open_shard(path):
     "Map a shard; one that was written anew since the last time is mapped anew."
     facts = path.stat()
     return _map_shard(path, (facts.st_ino, facts.st_mtime_ns, facts.st_size))
-
-def _let_go(mapped):
-    "Give a map's pages back to the system, which may keep them in its cache."
-    if isinstance(mapped, np.memmap) and hasattr(mmap, "MADV_DONTNEED"): mapped._mmap.madvise(mmap.MADV_DONTNEED)
 
 # %% ../nbs/01_embedding.ipynb #93f2acb1
 def read_rows(

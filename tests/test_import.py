@@ -76,7 +76,10 @@ FORBIDDEN = {
     "eval or exec": re.compile(r"(?<![\w.])(?:eval|exec)\("),
     "to_pickle": re.compile(r"\b(?:to|read)_pickle\("),
 }
-ALLOWED = {("corpus.py", "torch.save")}  # the bag-of-words files of the SAE-TM scripts are a dictionary written by torch
+ALLOWED = {
+    ("corpus.py", "torch.save"),  # the bag-of-words files of the SAE-TM scripts are a dictionary written by torch
+    ("ranks.py", "eval or exec"),  # `Crew` runs the lines that its caller types, in processes of its own; nothing that was read from a file
+}
 
 
 def calls(source, name):
