@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from saetm import load_corpus
-from saetm.cli import main
 from saetm.model import load_interpretation
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*of the documents have no active feature")
@@ -24,6 +23,13 @@ def torchrun(script, *arguments):
     "Start a script in two processes."
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--", script, *map(str, arguments)]
     return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def alone(folder, *lines):
+    "Run commands in one process, with as many threads as each of two has: sums in another order have other last digits."
+    process = subprocess.Popen([sys.executable, folder / "all.py", ";".join(lines)], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    code, _, err = finish(process)
+    assert code == 0, err
 
 
 def finish(process):
@@ -45,7 +51,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def one(folder):
     "A run in one process."
-    for line in commands(folder, "one"): assert main(line.split()) == 0
+    alone(folder, *commands(folder, "one"))
     return folder / "one"
 
 
@@ -82,10 +88,8 @@ def wait_for(path, process):
 
 
 def test_a_killed_process_ends_the_job_and_the_run_goes_on_with_another_number(folder, one):
-    for name in ("whole", "killed"):
-        for line in commands(folder, name)[:2]: assert main(line.split()) == 0
     train = lambda name: f"train {TRAIN} --steps 1000 --run {folder / name} --quiet".split()
-    assert main(train("whole")) == 0
+    alone(folder, *commands(folder, "whole")[:2], *commands(folder, "killed")[:2], " ".join(train("whole")))
     latest = folder / "killed" / "sae" / "checkpoints" / "latest.json"
 
     two = torchrun(folder / "alone.py", folder / "pid", *train("killed"))
@@ -96,10 +100,10 @@ def test_a_killed_process_ends_the_job_and_the_run_goes_on_with_another_number(f
     assert not list((folder / "killed").rglob(".*.partial.*")) and not (folder / "killed" / "sae" / "sae.safetensors").exists()
 
     step = latest.read_bytes()
-    alone = subprocess.Popen([sys.executable, folder / "alone.py", folder / "pid", *train("killed")], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    single = subprocess.Popen([sys.executable, folder / "alone.py", folder / "pid", *train("killed")], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while latest.exists() and latest.read_bytes() == step: time.sleep(.005)
-    alone.kill()
-    alone.communicate()
+    single.kill()
+    single.communicate()
 
     code, _, err = finish(torchrun(folder / "alone.py", folder / "pid", *train("killed")))
     assert code == 0, err
