@@ -13,7 +13,7 @@ from torch import nn
 
 from .ranks import add_pairs, gather, part, rank, size, sum_, total
 from .sae import SAE
-from .training import PLAIN, Checkpoint, _keep_largest, compiled_kernels, encoder_product, select_rows, smallest, squared_sum, sum_rows
+from .training import PLAIN, WHOLE, Checkpoint, _keep_largest, add_revived, as_ordered, compiled_kernels, encoder_product, select_rows, smallest, squared_sum, sum_rows
 
 # %% ../nbs/04b_distributed.ipynb #b0b733b0
 class Across:
@@ -142,9 +142,9 @@ class Features(Across):
 
     def select(self, sae, pre, guess, find):
         "Find those of this rank's entries that are among the largest of all ranks."
-        if pre.dtype == torch.bfloat16: pre, guess = pre.view(torch.int16), int(torch.tensor(guess).bfloat16().view(torch.int16))
-        if sae.activation == "topk": return self.select_rows(pre.numpy(), sae.k, find)
-        return self.select_batch(pre.numpy(), sae.k * len(pre), guess, find)
+        values, guess = as_ordered(pre, guess)
+        if sae.activation == "topk": return self.select_rows(values, sae.k, find)
+        return self.select_batch(values, sae.k * len(pre), guess, find)
 
     def select_rows(self, pre, k, find):
         "Find this rank's entries among the `k` largest positive ones of each document."
@@ -206,10 +206,7 @@ def _revive(sae, pre, centred, residual, dead, n_dead, coefficient, d_enc, d_dec
     missed = residual + sum_(acts @ atoms)
     weight = coefficient / (squared_sum(residual) / len(pre) - residual.mean(0).square().sum() + 1e-12)
     g = missed * (2 * weight / len(pre))
-    delta = (g @ atoms.t()) * (acts > 0)
-    d_dec.index_add_(0, which, acts.t() @ g)
-    d_enc.index_add_(0, which, delta.t() @ centred)
-    d_bias.index_add_(0, which, delta.sum(0))
+    add_revived(which, acts, atoms, g, centred, WHOLE, d_enc[:, None], d_dec[:, None], [d_bias])
     return weight * squared_sum(missed) / len(pre)
 
 # %% ../nbs/04b_distributed.ipynb #1a7e0006

@@ -361,9 +361,14 @@ def _send(shares, counts, blocks, device):
             empty = first[:-1][np.diff(first) == 0]
             features, values = (np.insert(a, empty, 0, axis=0) for a in (features, values))
         docs = torch.arange(n_docs, dtype=torch.int32, device=device).repeat_interleave(put(np.diff(those.indptr), np.int64), output_size=those.nnz)
-        words, order = torch.sort(put(those.indices, np.int32), stable=True)
-        cuts = torch.searchsorted(words, torch.tensor([b.start for b in blocks], dtype=torch.int32, device=device)).tolist() if len(blocks) > 1 else [0]
-        yield _Chunk(put(features.reshape(n_docs, -1), np.int32), put(values.reshape(n_docs, -1), np.float32), docs[order], words, put(those.data, np.float32)[order], [*cuts, those.nnz])
+        yield _Chunk(put(features.reshape(n_docs, -1), np.int32), put(values.reshape(n_docs, -1), np.float32), *_by_word(docs, put(those.indices, np.int32), put(those.data, np.float32), blocks))
+
+def _by_word(docs, words, counts, blocks):
+    "Sort counts by word: return their documents, words, numbers, and where each block of words begins."
+    import torch
+    words, order = torch.sort(words, stable=True)
+    cuts = torch.searchsorted(words, torch.tensor([b.start for b in blocks], dtype=torch.int32, device=words.device)).tolist() if len(blocks) > 1 else [0]
+    return docs[order], words, counts[order], [*cuts, len(words)]
 
 def _send_at_once(theta, bow, rows, blocks, device):
     "Send matrices in memory as they are, and turn them into one chunk on the device."
@@ -377,9 +382,7 @@ def _send_at_once(theta, bow, rows, blocks, device):
     shares = torch.zeros(n_docs * width, device=device).scatter_(0, places, put(theta.data).float())
     docs, words, counts = document(bow), put(bow.indices).int(), put(bow.data).float()
     if rows is not None: docs, words, counts = (a[put(rows)[docs.long()]] for a in (docs, words, counts))
-    words, order = torch.sort(words, stable=True)
-    cuts = torch.searchsorted(words, torch.tensor([b.start for b in blocks], dtype=torch.int32, device=device)).tolist() if len(blocks) > 1 else [0]
-    return _Chunk(features.view(n_docs, width), shares.view(n_docs, width), docs[order], words, counts[order], [*cuts, len(words)])
+    return _Chunk(features.view(n_docs, width), shares.view(n_docs, width), *_by_word(docs, words, counts, blocks))
 
 def _fits_at_once(theta, bow, keep_bytes):
     "Tell whether two matrices are in memory, need at most `keep_bytes` on the device while they are turned, and have documents of about equally many features."

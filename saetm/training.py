@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['PLAIN', 'WHOLE', 'Shuffle', 'pick_from', 'hold', 'ReadAhead', 'Ramp', 'sae_loss', 'revival_loss', 'find_from',
            'smallest', 'select_batch', 'select_rows', 'Active', 'index_active', 'sum_rows', 'decode_active',
-           'project_out', 'turn', 'Kernels', 'sae_gradient', 'encoder_product', 'select_active', 'squared_sum',
-           'add_revival', 'compiled_kernels', 'SAEStep', 'flush_denormals', 'fit', 'by_autograd', 'warm_then_decay',
-           'Checkpoint', 'SAEReport', 'measure_sae', 'training_advice', 'default_steps', 'default_lr',
-           'start_at_documents_', 'sample_rows', 'fingerprint', 'fit_sae']
+           'project_out', 'turn', 'Kernels', 'sae_gradient', 'encoder_product', 'select_active', 'as_ordered',
+           'squared_sum', 'add_revival', 'add_revived', 'compiled_kernels', 'SAEStep', 'flush_denormals', 'fit',
+           'by_autograd', 'warm_then_decay', 'Checkpoint', 'SAEReport', 'measure_sae', 'training_advice',
+           'default_steps', 'default_lr', 'start_at_documents_', 'sample_rows', 'fingerprint', 'fit_sae']
 
 # %% ../nbs/04_training.ipynb #827f29cc
 import hashlib
@@ -336,12 +336,16 @@ def encoder_product(sae, centred, bf16):
     return torch.addmm(sae.b_enc.bfloat16(), centred.bfloat16(), sae.W_enc.bfloat16())
 
 def select_active(sae, pre, guess, find, across=None):
-    "Return the flat positions of the active entries; positive bfloat16 numbers have the order of their bits, read as whole numbers."
-    bf16 = pre.dtype == torch.bfloat16
-    if sae.activation == "topk": return select_rows((pre.view(torch.int16) if bf16 else pre).numpy(), sae.k, find)
+    "Return the flat positions of the active entries."
+    values, guess = as_ordered(pre, guess)
+    if sae.activation == "topk": return select_rows(values, sae.k, find)
     select, n_keep = (across.select_batch, sae.k * across.n_docs) if across else (select_batch, sae.k * len(pre))
-    if not bf16: return select(pre.numpy(), n_keep, guess, find)
-    return select(pre.view(torch.int16).numpy(), n_keep, int(torch.tensor(guess).bfloat16().view(torch.int16)), find)
+    return select(values, n_keep, guess, find)
+
+def as_ordered(pre, guess):
+    "Return pre-activations and a guess for NumPy to compare; positive bfloat16 numbers have the order of their bits, read as whole numbers."
+    if pre.dtype != torch.bfloat16: return pre.numpy(), guess
+    return pre.view(torch.int16).numpy(), int(torch.tensor(guess).bfloat16().view(torch.int16))
 
 WHOLE = (slice(None),)                                         # a batch in one part
 
@@ -362,12 +366,16 @@ def add_revival(sae, pre, centred, residual, dead, coefficient, d_enc, d_dec, d_
     n_docs, parts = (across.n_docs, across.parts) if across else (len(pre), WHOLE)
     weight = coefficient / (across.variance(residual) if across else squared_sum(residual) / n_docs - residual.mean(0).square().sum() + 1e-12)
     g = missed * (2 * weight / n_docs)
+    add_revived(which, acts, atoms, g, centred, parts, d_enc, d_dec, d_bias)
+    return add_pairs([weight * squared_sum(missed[part]) / n_docs for part in parts])
+
+def add_revived(which, acts, atoms, g, centred, parts, d_enc, d_dec, d_bias):
+    "Add what revived features contribute to the gradients of each part of the batch."
     delta = (g @ atoms.t()) * (acts > 0)
     for i, part in enumerate(parts):
         d_dec[:, i].index_add_(0, which, acts[part].t() @ g[part])
         d_enc[:, i].index_add_(0, which, delta[part].t() @ centred[part])
         d_bias[i].index_add_(0, which, delta[part].sum(0))
-    return add_pairs([weight * squared_sum(missed[part]) / n_docs for part in parts])
 
 # %% ../nbs/04_training.ipynb #2fa4d7fd
 def _find(pre, low, mask, words, found):
