@@ -5,7 +5,7 @@ Starts itself under torchrun with 1 and 2 processes in turn, one thread each. Ev
 several sizes, and takes passes over the words of Wikipedia, fifty times over; reading, gradient, exchange and Adam are in the time, start and measuring are not. `ratio` is the median over rounds of the
 throughput of two processes by that of one, at the batch size named `ratio_batch`; the others are in `ratios_by_name`, with passes of the emission. `ratios_by_cpu` has documents per second of processor time
 of the busier process in place of wall-clock time: what is left where no other work takes the cores, and sending takes no time.
-Before that, a longer run of `fit_sae` in each: `loss_off` is the largest relative difference of the loss curves with the same slices of a batch, `loss_off_default` without that setting,
+Before that, a longer run of `fit_sae` in each: `loss_off` is the largest relative difference of the loss curves, `loss_off_one_slice` the same where one process adds up each batch in one piece (`slices=1`),
 `emission_off` the largest difference of an entry of the emission. `exchange_ms` is the time of one sum of all gradients. Ends with one JSON line.
 
     python bench/distributed.py [--embeddings FILE.npy] [--rounds 5] [--steps 30] [--check-steps 200] [--sizes 1024 4096]
@@ -76,11 +76,11 @@ def work(arguments):
     bow = count_words(load_corpus("wikipedia").text.tolist()).counts
     with joined():
         if arguments.check_steps:
-            for name, slices in (("slices", 2), ("default", None)):
+            for name, slices in (("default", None), ("one_slice", size())):
                 losses = []
                 sae = fit_sae(emb, LATENTS, k=K, steps=arguments.check_steps, slices=slices, every=1, on_step=lambda i, values: losses.append(values["loss"]))
                 found[f"losses_{name}"] = losses
-                if name == "slices":
+                if name == "default":
                     theta = theta_from_acts(stack_rows(encode_sparse(sae, emb[part(len(emb))])))
                     emission = fit_emission(theta, bow, numba=bool(find_spec("numba"))).emission
                     if is_first(): np.save(folder / f"emission-{size()}.npy", emission.toarray())
@@ -122,7 +122,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         if arguments.check_steps:
             curves = [start(n, folder, arguments, arguments.check_steps) for n in (1, 2)]
-            for name, key in (("loss_off", "losses_slices"), ("loss_off_default", "losses_default")):
+            for name, key in (("loss_off", "losses_default"), ("loss_off_one_slice", "losses_one_slice")):
                 one, two = (np.array(found[key]) for found in curves)
                 off[name] = float((np.abs(one - two) / one).max())
             off["emission_off"] = float(np.abs(np.load(f"{folder}/emission-1.npy") - np.load(f"{folder}/emission-2.npy")).max())

@@ -13,7 +13,7 @@ from torch import nn
 
 from .ranks import add_pairs, gather, part, rank, size, sum_, total
 from .sae import SAE
-from .training import PLAIN, WHOLE, Checkpoint, _keep_largest, add_revived, as_ordered, compiled_kernels, encoder_product, select_rows, smallest, squared_sum, sum_rows
+from .training import PLAIN, WHOLE, Checkpoint, _keep_largest, add_revived, as_ordered, compiled_kernels, encoder_product, select_batch, select_rows, smallest, squared_sum, sum_rows
 
 # %% ../nbs/04b_distributed.ipynb #b0b733b0
 class Across:
@@ -90,6 +90,12 @@ class Slices(Across):
         edges = [n_docs * s // slices - self.rows.start for s in range(rank() * slices // size(), (rank() + 1) * slices // size() + 1)]
         self.parts = [slice(a, b) for a, b in zip(edges[:-1], edges[1:])]            # its slices, within its rows
 
+    def select_batch(self, pre, n_keep, guess, find):
+        if size() > 1: return super().select_batch(pre, n_keep, guess, find)
+        found = select_batch(pre, n_keep, guess, find)
+        self.lowest = _as_float(pre.reshape(-1)[found].min()) if len(found) else 0.0
+        return found
+
     def surplus(self, tied, n_more, ties): return min(max(n_more - sum(ties[rank() + 1:]), 0), ties[rank()])    # later ranks have later documents
 
     def mean(self, value): return _Mean.apply(value, self.weight)
@@ -122,11 +128,13 @@ class Slices(Across):
 
 
 def slices_of(
-    n_docs,       # documents of a batch
-    slices=None,  # as for `Slices`
-):                # `Slices`, or None where there is one process and one slice
+    n_docs,         # documents of a batch
+    slices=None,    # slices of a batch, a multiple of the number of processes; None: one for each process
+    by_hand=True,   # the gradient is that of `sae_gradient`; then None is two for a single process, for the same sums as with two
+):                  # `Slices`, or None where there is one process and one slice
     "Share batches among the processes there are."
-    return Slices(n_docs, slices) if size() * (slices or 1) > 1 else None
+    if slices is None: slices = max(size(), min(2, n_docs)) if by_hand else size()
+    return Slices(n_docs, slices) if slices > 1 else None
 
 # %% ../nbs/04b_distributed.ipynb #1a7e0003
 class Features(Across):

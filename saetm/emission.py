@@ -616,7 +616,7 @@ def fit_emission(
     weights = np.asarray(weights, np.float32)
     usable = np.flatnonzero((theta.getnnz(1) > 0) & (bow.getnnz(1) > 0))
     n_out = int(held_out * len(usable)) if method == "adamw" or passes is None else 0
-    out = np.sort(np.random.default_rng(seed).permutation(usable)[:n_out])
+    out = np.sort(np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,))).permutation(usable)[:n_out])     # not the numbers by which an SAE of this seed chose the documents it started from
     if method == "adamw":
         emission, background, *rest = _fit_adamw(theta, bow, weights, background, pi, passes or 50, lr, batch_size, out, seed, on_step, device)
         return EmissionFit(emission, background, pi, *rest)

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['PLAIN', 'WHOLE', 'Shuffle', 'pick_from', 'hold', 'ReadAhead', 'Ramp', 'sae_loss', 'revival_loss', 'find_from',
            'smallest', 'select_batch', 'select_rows', 'Active', 'index_active', 'sum_rows', 'decode_active',
-           'project_out', 'turn', 'Kernels', 'sae_gradient', 'encoder_product', 'select_active', 'as_ordered',
-           'squared_sum', 'add_revival', 'add_revived', 'compiled_kernels', 'SAEStep', 'flush_denormals', 'fit',
-           'by_autograd', 'warm_then_decay', 'Checkpoint', 'SAEReport', 'measure_sae', 'training_advice',
+           'project_out', 'turn', 'sum_parts', 'Kernels', 'sae_gradient', 'encoder_product', 'select_active',
+           'as_ordered', 'squared_sum', 'add_revival', 'add_revived', 'compiled_kernels', 'SAEStep', 'flush_denormals',
+           'fit', 'by_autograd', 'warm_then_decay', 'Checkpoint', 'SAEReport', 'measure_sae', 'training_advice',
            'default_steps', 'default_lr', 'start_at_documents_', 'sample_rows', 'fingerprint', 'fit_sae']
 
 # %% ../nbs/04_training.ipynb #827f29cc
@@ -285,6 +285,11 @@ def project_out(gradient, W_dec): gradient.addcmul_(W_dec, torch.linalg.vecdot(g
 
 def turn(rows, out): out.copy_(rows.t())
 
+def sum_parts(index, table, starts, weights, n_parts, apart):
+    "Sum weighted rows for each feature, over each part of the batch (F, n_parts, d), or over all of them (F, 1, d)."
+    sums = sum_rows(index, table, starts, weights).view(-1, n_parts, table.shape[1])
+    return sums if apart else add_pairs(sums.unbind(1))[:, None]
+
 class Kernels(NamedTuple):
     "The parts of `sae_gradient` that loop over memory."
     find: Callable = find_from
@@ -292,6 +297,7 @@ class Kernels(NamedTuple):
     decode: Callable = decode_active
     project: Callable = project_out
     turn: Callable = turn
+    sum: Callable = sum_parts
 
 PLAIN = Kernels()
 
@@ -308,23 +314,23 @@ def sae_gradient(
     across=None,  # a `Slices` of a batch, of which this process has some
 ) -> dict:  # named values as in `sae_loss`, and lowest, the smallest activation kept
     "Compute the gradient of `sae_loss` from the active entries alone."
-    find, index, decode, _, turn = kernels or PLAIN
+    do, revive = kernels or PLAIN, dead is not None and bool(dead.any())
     centred = x - sae.b_dec                                                                    # (n, d)
     pre = encoder_product(sae, centred, bf16)                                                  # (n, F)
-    active = index(select_active(sae, pre, guess, find, across), *pre.shape)
+    active = do.index(select_active(sae, pre, guess, do.find, across), *pre.shape)
     values = pre.view(-1)[active.flat].float()                                                 # the non-zeros of z
-    residual, delta = decode(active, values, sae.W_dec.detach(), centred)
+    residual, delta = do.decode(active, values, sae.W_dec.detach(), centred)
     n_docs, parts = (across.n_docs, across.parts) if across else (len(x), WHOLE)
     values, delta = values.detach(), delta.mul_(2 / n_docs)                                    # delta: <g_i, W_k> where active, and g = 2 / n r
     starts = _starts_of_parts(active, parts, sae.n_latents)
-    d_enc = sum_rows(active.row, centred, starts, delta[active.by_feature]).view(sae.n_latents, len(parts), -1)     # (F, parts, d)
-    d_dec = sum_rows(active.row, residual, starts, values[active.by_feature].mul_(2 / n_docs)).view(sae.n_latents, len(parts), -1)     # (F, parts, d)
+    d_enc = do.sum(active.row, centred, starts, delta[active.by_feature], len(parts), revive)  # (F, parts, d) where more is added to each part, else (F, 1, d)
+    d_dec = do.sum(active.row, residual, starts, values[active.by_feature].mul_(2 / n_docs), len(parts), revive)
     at = [slice(*active.starts[[*part.indices(len(x))[:2]]].tolist()) for part in parts]
     d_bias = [torch.from_numpy(np.bincount(active.column[a].numpy(), delta[a].numpy(), sae.n_latents)).float() for a in at]
     loss = error = add_pairs([squared_sum(residual[part]) / n_docs for part in parts])
-    if dead is not None and dead.any(): loss = error + add_revival(sae, pre, centred, residual, dead, aux_coefficient, d_enc, d_dec, d_bias, across)
+    if revive: loss = error + add_revival(sae, pre, centred, residual, dead, aux_coefficient, d_enc, d_dec, d_bias, across)
     if sae.W_enc.grad is None: sae.W_enc.grad = torch.empty_like(sae.W_enc)
-    turn(add_pairs(d_enc.unbind(1)), sae.W_enc.grad)                                           # into the same memory at every step
+    do.turn(add_pairs(d_enc.unbind(1)), sae.W_enc.grad)                                         # into the same memory at every step
     sae.W_dec.grad, sae.b_enc.grad = add_pairs(d_dec.unbind(1)), add_pairs(d_bias)
     sae.b_dec.grad = add_pairs([residual[part].sum(0) * (2 / n_docs) - sae.W_enc @ bias for part, bias in zip(parts, d_bias)])
     return dict(loss=loss, error=error, l0=torch.tensor(len(values) / n_docs), fired=active.feature_starts.diff() > 0, lowest=across.lowest if across else float(values.min()) if len(values) else 0.0)
@@ -438,6 +444,22 @@ def _project(gradient, W):
         for c in range(W.shape[1]): along += gradient[f, c] * W[f, c]
         for c in range(W.shape[1]): gradient[f, c] -= along * W[f, c]
 
+def _sum(index, table, starts, weights, n_parts, out, first, last):
+    "Write sums of weighted rows into `out` (F, 1 or n_parts, d) for features first..last; plain Python that numba compiles."
+    d, more = table.shape[1], np.empty(table.shape[1], np.float32)
+    for f in range(first, last):
+        for p in range(n_parts):
+            total, start, stop = out[f, p] if p < out.shape[1] else more, starts[f * n_parts + p], starts[f * n_parts + p + 1]
+            by_four = stop - (stop - start) % 4
+            for c in range(d): total[c] = 0
+            for e in range(start, by_four, 4):
+                x0, x1, x2, x3 = table[index[e]], table[index[e + 1]], table[index[e + 2]], table[index[e + 3]]
+                for c in range(d): total[c] += weights[e] * x0[c] + weights[e + 1] * x1[c] + weights[e + 2] * x2[c] + weights[e + 3] * x3[c]
+            for e in range(by_four, stop):
+                for c in range(d): total[c] += weights[e] * table[index[e], c]
+            if p >= out.shape[1]:
+                for c in range(d): out[f, 0, c] += more[c]
+
 def _turn(rows, out):
     "Write rows (F, d) into columns of `out` (d, F), sixteen at a time; plain Python that numba compiles."
     for start in range(0, len(rows), 16):
@@ -449,7 +471,7 @@ def _turn(rows, out):
 def compiled_kernels() -> Kernels:  # compiled twins of the plain functions
     "Compile the loops above, at the first use on a machine; needs numba."
     compile = need("numba", "fast").njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
-    scan, sort, loop, project, turn = map(compile, (_find, _index, _decode, _project, _turn))
+    scan, sort, decode_some, project, turn, sum_some = map(compile, (_find, _index, _decode, _project, _turn, _sum))
 
     def find(pre, low):
         n, F = pre.shape
@@ -465,23 +487,36 @@ def compiled_kernels() -> Kernels:  # compiled twins of the plain functions
         return Active(*map(torch.from_numpy, (found, *arrays)))
 
     def decode(active, values, W_dec, centred):
-        residual, delta, n, threads = torch.empty_like(centred), torch.empty_like(values), len(centred), torch.get_num_threads()
-        arrays = [tensor.numpy() for tensor in (active.column, active.starts, values, W_dec, centred, residual, delta)]
-        parts = [(n * t // threads, n * (t + 1) // threads) for t in range(threads)]
-        if threads == 1: loop(*arrays, 0, n)
-        else: list(_pool(threads).map(lambda part: loop(*arrays, *part), parts))
+        residual, delta = torch.empty_like(centred), torch.empty_like(values)
+        _in_threads(decode_some, len(centred), *(tensor.numpy() for tensor in (active.column, active.starts, values, W_dec, centred, residual, delta)))
         return residual, delta
 
-    return Kernels(find, index, decode, lambda gradient, W_dec: project(gradient.numpy(), W_dec.numpy()), lambda rows, out: turn(rows.numpy(), out.numpy()))
+    def sum(index, table, starts, weights, n_parts, apart):
+        F, d = (len(starts) - 1) // n_parts, table.shape[1]
+        sums = torch.empty(F, n_parts if apart or n_parts > 2 else 1, d)
+        _in_threads(sum_some, F, *(tensor.numpy() for tensor in (index, table, starts, weights)), n_parts, sums.numpy())
+        return sums
+
+    return Kernels(find, index, decode, lambda gradient, W_dec: project(gradient.numpy(), W_dec.numpy()), lambda rows, out: turn(rows.numpy(), out.numpy()), sum)
 
 @lru_cache(maxsize=1)
-def _pool(threads): return ThreadPoolExecutor(threads, thread_name_prefix="saetm-decode")
+def _pool(threads): return ThreadPoolExecutor(threads, thread_name_prefix="saetm-loops")
+
+def _in_threads(loop, n, *arrays):
+    "Run `loop(*arrays, first, last)` over 0..n, a part in each of torch's threads."
+    threads = torch.get_num_threads()
+    if threads == 1: loop(*arrays, 0, n)
+    else: list(_pool(threads).map(lambda t: loop(*arrays, n * t // threads, n * (t + 1) // threads), range(threads)))
 
 def _worth_compiling(n_pre):
     "Tell whether a training with that many pre-activations is long enough for compiled kernels, and numba there."
     return n_pre >= 2**32 and find_spec("numba") is not None
 
 # %% ../nbs/04_training.ipynb #4590daa3
+def _by_hand(sae):
+    "Tell whether `sae_gradient` is for this autoencoder."
+    return sae.activation in ("topk", "batch_topk") and sae.W_dec.device.type == "cpu"
+
 class SAEStep(nn.Module):
     "A training step of an SAE: `step(emb)` fills the gradients and returns named values."
     def __init__(
@@ -496,9 +531,8 @@ class SAEStep(nn.Module):
     ):
         super().__init__()
         self.sae, self.dead_after, self.bf16, self.coefficients, self.guess, self.across = sae, dead_after, bf16, coefficients, 0.0, across
-        can = sae.activation in ("topk", "batch_topk") and sae.W_dec.device.type == "cpu"
-        if fast and not can: raise ValueError(f"the gradient by hand is for topk and batch_topk on the cpu, got {sae.activation} on {sae.W_dec.device.type}")
-        self.fast = can if fast is None else fast
+        if fast and not _by_hand(sae): raise ValueError(f"the gradient by hand is for topk and batch_topk on the cpu, got {sae.activation} on {sae.W_dec.device.type}")
+        self.fast = _by_hand(sae) if fast is None else fast
         self.kernels = compiled_kernels() if numba and self.fast else PLAIN
         self.register_buffer("idle", torch.zeros(sae.n_latents, device=sae.W_dec.device))              # documents since a feature fired
 
@@ -756,7 +790,7 @@ def fit_sae(
     device: str = "cpu",  # "cpu", "cuda" or "mps"
     precision: str = "auto",  # of the products (on the CPU, of the encoder's): "float32", "bfloat16", or "auto": where the device is made for it
     shard: str = "auto",  # what several processes share: "batch", "features" (each trains some), or "auto": features from 32,768 on, with topk or batch_topk on the CPU
-    slices: int | None = None,  # slices of a batch, whose gradients are added up; None: one for each process. The same number gives the same SAE in one process and in two
+    slices: int | None = None,  # slices of a batch, whose gradients are added up: the same number gives the same SAE in one process and in several. None: one for each process, and two for a single one that trains topk or batch_topk on the CPU
     checkpoint: str | Path | None = None,  # folder to save the run in and to go on from; None: nowhere
     checkpoint_every: int = 200,  # steps between saves
     on_step=None,  # `on_step(steps done, values)`: loss, explained_variance, l0, dead_share
@@ -776,7 +810,7 @@ def fit_sae(
     start_at_documents_(set_scaling_(sae, sample), sample, seed=seed).to(device)
     bf16 = (pick_precision(device) if precision == "auto" else precision) == "bfloat16"
     coefficients = dict(dead_after=min(3 * n_docs, 100_000), bf16=first_says(bf16), l1_coefficient=l1_coefficient, aux_coefficient=aux_coefficient)
-    by_feature = size() > 1 and (shard == "features" or shard == "auto" and F >= 32_768 and sae.activation in ("topk", "batch_topk") and not sae.W_dec.is_cuda)
+    by_feature = size() > 1 and (shard == "features" or shard == "auto" and F >= 32_768 and _by_hand(sae))
     if by_feature:
         from saetm.distributed import FeatureCheckpoint, FeatureStep, join_features_
         step = FeatureStep(sae, min(batch_size, n_docs), coefficients["dead_after"], coefficients["bf16"], _worth_compiling(settings["steps"] * batch_size * F // size()), aux_coefficient)
@@ -787,7 +821,7 @@ def fit_sae(
         optimizer = step.optimizer
     else:
         from saetm.distributed import agree, slices_of
-        across = slices_of(min(batch_size, n_docs), slices)     # of several processes, each takes some rows of the batch; None: there is one
+        across = slices_of(min(batch_size, n_docs), slices, _by_hand(sae))     # rows of each process, added up in the same order by one or two; None: one sum
         step = SAEStep(sae, numba=_worth_compiling(settings["steps"] * batch_size * F), across=across, l0_coefficient=l0_coefficient, **coefficients)
         if across: agree(step)
         batches = Shuffle(emb, batch_size, seed, device, hold_mb, window_mb, across=across)

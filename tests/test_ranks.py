@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*of the documents have no activ
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 ALONE = "import os, sys; open(f'{sys.argv[1]}.{os.environ.get(\"RANK\", 0)}', 'w').write(str(os.getpid())); from saetm.cli import main; raise SystemExit(main(sys.argv[2:]))"
 ALL = "import sys; from saetm.ranks import joined; from saetm.cli import main\nwith joined():\n    for line in sys.argv[1].split(';'): assert main(line.split()) == 0, line\n"
-TRAIN = "--n-latents 64 --top-k 4 --batch-size 128 --slices 2 --architecture batch_topk"
+TRAIN = "--n-latents 64 --top-k 4 --batch-size 128 --architecture batch_topk"
 
 
 def torchrun(script, *arguments):
