@@ -128,8 +128,7 @@ def step_bow(run, args, docs):
     if not first_says(is_fresh(run, "bow", stamp)):
         n_jobs, told = getattr(args, "jobs", None) or 1, dict(checksum=checksum, part_docs=plan.sizes.part_docs, most_words=plan.sizes.most_words)
         if plan.streamed or getattr(docs, "is_stream", False):
-            with Bar("counting", not args.quiet, unit="document") as bar:
-                if is_first(): count_to_shards(docs, run / "bow", **settings, n_jobs=n_jobs, on_step=bar, **told)
+            with Bar("counting", not args.quiet, unit="document") as bar: count_to_shards(docs, run / "bow", **settings, n_jobs=n_jobs, on_step=bar, **told)
         else:
             bow = count_words(docs, **settings, n_jobs=n_jobs) if size() == 1 else count_words_by_rank(docs, **settings)
             if is_first(): write_bow(run / "bow", bow)

@@ -414,14 +414,17 @@ def check_embeddings(
     return emb
 
 # %% ../nbs/01_embedding.ipynb #510aad6e
+def _add_document(digest, doc):
+    data = doc.encode("utf8", "surrogatepass")
+    digest.update(len(data).to_bytes(8, "little")); digest.update(data)
+
 def documents_checksum(
-    docs,   # list of strings
+    docs,   # list of strings, or `DocumentStream`
 ) -> str:   # 64 hexadecimal digits
     "Compute the SHA-256 of the documents, in order, with their lengths."
+    if getattr(docs, "is_stream", False): return docs.check().checksum         # known since it was read
     digest = hashlib.sha256()
-    for doc in docs:
-        data = doc.encode("utf8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "little")); digest.update(data)
+    for doc in docs: _add_document(digest, doc)
     return digest.hexdigest()
 
 # %% ../nbs/01_embedding.ipynb #f99c69a6

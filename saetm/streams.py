@@ -6,6 +6,7 @@
 __all__ = ['DocumentStream', 'stream_documents', 'WordTable', 'choose_words', 'count_to_shards', 'open_bow', 'write_bow']
 
 # %% ../nbs/01c_streams.ipynb #edb61fd9
+import hashlib
 import heapq
 import json
 import shutil
@@ -24,7 +25,8 @@ from scipy import sparse
 
 from .corpus import (BagOfWords, _check_pruning, _check_vocabulary, _document_bounds, _load_csr, _nothing_left, _read_file, _pick, atomic_path, count_shard, count_words,
                           load_bow, load_documents, need, read_json, save_bow, write_json)
-from .embedding import documents_checksum
+from .embedding import _add_document, documents_checksum
+from .ranks import first_says, is_first, part, size, wait
 from .sparse_shards import SparseShards, SparseWriter, collect_rows, open_sparse, row_chunks
 
 # %% ../nbs/01c_streams.ipynb #9c226fcc
@@ -36,7 +38,7 @@ class DocumentStream:
         start,        # function without arguments that returns an iterator over the texts, always the same ones
         name="the documents",  # what to call them in messages
     ):
-        self.start, self.name, self.length, self.position, self.reader = start, name, None, 0, None
+        self.start, self.name, self.length, self.checksum, self.position, self.reader = start, name, None, None, 0, None
     def __iter__(self): return iter(self.start())
     def __len__(self):
         if self.length is None: self.check()
@@ -54,14 +56,20 @@ class DocumentStream:
     def check(self):
         "Read all documents once, and raise unless they are texts; return the stream."
         if self.length is not None: return self
-        length, full = 0, False
+        length, full, digest = 0, False, hashlib.sha256()
         for length, doc in enumerate(self, 1):
             if not isinstance(doc, str): raise TypeError(f"documents must be strings; the one at position {length - 1} of {self.name} is {type(doc).__name__}")
             full = full or not (not doc or doc.isspace())
+            _add_document(digest, doc)
         if not length: raise ValueError(f"there are no documents in {self.name}")
         if not full: raise ValueError(f"all {length} documents of {self.name} are empty")
-        self.length = length
+        self.length, self.checksum = length, digest.hexdigest()
         return self
+
+def _checked(stream):
+    "Check a stream; rank 0 reads it for all, and tells the others how many documents there are, and their checksum."
+    stream.length, stream.checksum = first_says([stream.check().length, stream.checksum] if is_first() else None)
+    return stream
 
 # %% ../nbs/01c_streams.ipynb #f142a951
 def stream_documents(
@@ -71,12 +79,12 @@ def stream_documents(
 ) -> DocumentStream:     # the documents (D,), on disk
     "Open documents for reading a few at a time."
     if isinstance(source, str) and source.startswith("hub:"): source, name = need("datasets", "").load_dataset(source[4:], split=split), source
-    elif isinstance(source, (str, os.PathLike)): return DocumentStream(lambda: _read_file(Path(source), text), str(source)).check()
+    elif isinstance(source, (str, os.PathLike)): return _checked(DocumentStream(lambda: _read_file(Path(source), text), str(source)))
     else: name = "the data set"
     if not hasattr(source, "column_names"): raise TypeError(f"documents are streamed from files and data sets, got a {type(source).__name__}; lists are in memory already")
     if isinstance(source, dict): source = source[split]
     if source.column_names is not None: _pick(source.column_names, text, name)
-    return DocumentStream(lambda: (doc for batch in source.iter(1024) for doc in batch[text]), name).check()
+    return _checked(DocumentStream(lambda: (doc for batch in source.iter(1024) for doc in batch[text]), name))
 
 # %% ../nbs/01c_streams.ipynb #bd53fc21
 class WordTable:
@@ -126,33 +134,41 @@ def choose_words(
     return [words[i] for i in kept], doc_freq[kept], {**dropped, "max_words": len(words) - len(kept)}
 
 # %% ../nbs/01c_streams.ipynb #253e4b83
+def _missing_parts(folder, n_parts, made_from):
+    "Return the numbers of the parts that are not there yet; parts of other work are removed."
+    made_from = json.loads(json.dumps(made_from))
+    try: same = read_json(folder / "made_from.json") == made_from
+    except (ValueError, FileNotFoundError): same = False
+    if not same:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_json(folder / "made_from.json", made_from)
+    return [i for i in range(n_parts) if not (folder / f"{i:05d}.json").exists()]
+
 def _save_part(folder, index, shard):
     "Write the counts of a part; its words come last, and say that it is whole."
     with atomic_path(folder / f"{index:05d}.npz") as temporary: sparse.save_npz(temporary, shard.counts, compressed=False)
     write_json(folder / f"{index:05d}.json", dict(words=shard.vocabulary, n_docs=shard.counts.shape[0], doc_freq=shard.doc_freq, n_empty=shard.n_empty, settings=shard.settings))
 
 def _counted(docs, todo, part_docs, n_jobs, arguments):
-    "Yield the number and the counts of each part that is missing, counted in `n_jobs` processes, a few at a time."
+    "Yield the number and the counts of some parts, counted in `n_jobs` processes, a few at a time."
     parts = ((i, docs[i * part_docs:(i + 1) * part_docs]) for i in todo)
     if n_jobs == 1:
-        for i, part in parts: yield i, count_shard(part, *arguments)
+        for i, texts in parts: yield i, count_shard(texts, *arguments)
         return
     with ProcessPoolExecutor(n_jobs, mp_context=get_context("fork" if sys.platform == "linux" else "spawn")) as pool:
         waiting = deque()
-        for i, part in parts:
-            waiting.append((i, pool.submit(count_shard, part, *arguments)))
+        for i, texts in parts:
+            waiting.append((i, pool.submit(count_shard, texts, *arguments)))
             if len(waiting) > 2 * n_jobs: first, job = waiting.popleft(); yield first, job.result()
         for i, job in waiting: yield i, job.result()
 
-def _start_parts(folder, made_from):
-    "Return the folder of the parts, emptied unless it holds parts of the same work."
-    path, made_from = folder / "parts", json.loads(json.dumps(made_from))
-    try: same = read_json(path / "made_from.json") == made_from
-    except (ValueError, FileNotFoundError): same = False
-    if not same:
-        shutil.rmtree(path, ignore_errors=True)
-        write_json(path / "made_from.json", made_from)
-    return path
+def _count_missing(docs, folder, todo, part_docs, n_jobs, arguments, on_step):
+    "Count the missing parts, each rank its share of them, neighbours in the file, and wait until all are there."
+    n_docs, before = len(docs), -(-len(docs) // part_docs) - len(todo)
+    for counted, (i, shard) in enumerate(_counted(docs, todo[part(len(todo))], part_docs, n_jobs, arguments), 1):
+        _save_part(folder, i, shard)
+        if on_step: on_step(i + 1, dict(done=min(n_docs, (before + size() * counted) * part_docs), total=n_docs))     # the others are as far
+    wait()
 
 # %% ../nbs/01c_streams.ipynb #1eb7355d
 def _parts_table(folder, n_parts, most_words):
@@ -176,32 +192,9 @@ def _moved(folder, index, column, n_words):
     moved.sort_indices()
     return moved
 
-# %% ../nbs/01c_streams.ipynb #4aaa61b5
-def count_to_shards(
-    docs,                              # DocumentStream, or anything with a length and slices
-    folder,                            # folder of the counts: counts/ and vocabulary.json
-    vocabulary=None,                   # (V,) words to count, in this order and without pruning; None to choose them
-    tokenizer=None,                    # function from a text to its words
-    language: str | None = "english",  # language of the stop words and the lemmas; None for no stop words
-    lemmas: bool = False,              # count dictionary forms instead of words
-    min_df: int | float = 5,           # fewest documents a word must be in: a number, or a share in 0..1
-    max_df: int | float = 0.5,         # most documents a word may be in: a number, or a share in 0..1
-    max_words: int | None = None,      # at most so many words, those in most documents; None for no limit
-    n_jobs: int = 1,                   # processes
-    on_step=None,                      # called as on_step(step, dict(done=, total=)), in documents
-    checksum=None,                     # `documents_checksum` of the documents, where it is known
-    part_docs: int = 4096,             # documents counted at a time
-    most_words: int = 2**20,           # words in memory while the vocabulary is chosen
-) -> BagOfWords:                       # counts (D, V) on disk, exactly those of `count_words`
-    "Count the words of documents that do not fit into memory."
-    _check_pruning(min_df, max_df, max_words)
-    vocabulary, folder, n_docs = _check_vocabulary(vocabulary), Path(folder), len(docs)
-    made_from = dict(documents=checksum or documents_checksum(docs), part_docs=part_docs, vocabulary=vocabulary, tokenizer=str(tokenizer), language=language, lemmas=lemmas)
-    parts, n_parts = _start_parts(folder, made_from), -(-n_docs // part_docs)
-    todo = [i for i in range(n_parts) if not (parts / f"{i:05d}.json").exists()]
-    for i, shard in _counted(docs, todo, part_docs, n_jobs, (vocabulary, tokenizer, language, lemmas)):
-        _save_part(parts, i, shard)
-        if on_step: on_step(i + 1, dict(done=min(n_docs, (i + 1) * part_docs), total=n_docs))
+# %% ../nbs/01c_streams.ipynb #c0de1001
+def _join_parts(folder, parts, n_parts, n_docs, vocabulary, most_words, min_df, max_df, max_words):
+    "Choose the vocabulary, put the parts under each other on its columns, and let them take the place of older counts."
     table, stops, n_empty, settings = _parts_table(parts, n_parts, most_words)
     if vocabulary is None:
         words, doc_freq, dropped = choose_words(table, n_docs, min_df, max_df, max_words)
@@ -215,6 +208,34 @@ def count_to_shards(
     bow = _put_in_place(folder, BagOfWords(counts, words, counts.getnnz(0) if vocabulary is not None else doc_freq, n_empty, settings))
     shutil.rmtree(parts)
     return bow
+
+# %% ../nbs/01c_streams.ipynb #4aaa61b5
+def count_to_shards(
+    docs,                              # DocumentStream, or anything with a length and slices
+    folder,                            # folder of the counts: counts/ and vocabulary.json
+    vocabulary=None,                   # (V,) words to count, in this order and without pruning; None to choose them
+    tokenizer=None,                    # function from a text to its words
+    language: str | None = "english",  # language of the stop words and the lemmas; None for no stop words
+    lemmas: bool = False,              # count dictionary forms instead of words
+    min_df: int | float = 5,           # fewest documents a word must be in: a number, or a share in 0..1
+    max_df: int | float = 0.5,         # most documents a word may be in: a number, or a share in 0..1
+    max_words: int | None = None,      # at most so many words, those in most documents; None for no limit
+    n_jobs: int = 1,                   # processes, of each rank
+    on_step=None,                      # called as on_step(step, dict(done=, total=)), in documents, of all processes as far as this one can tell
+    checksum=None,                     # `documents_checksum` of the documents, where it is known
+    part_docs: int = 4096,             # documents counted at a time
+    most_words: int = 2**20,           # words in memory while the vocabulary is chosen
+) -> BagOfWords:                       # counts (D, V) on disk, exactly those of `count_words`
+    "Count the words of documents that do not fit into memory, each rank some of them."
+    _check_pruning(min_df, max_df, max_words)
+    vocabulary, folder, n_docs = _check_vocabulary(vocabulary), Path(folder), len(docs)
+    parts, n_parts, todo = folder / "parts", -(-n_docs // part_docs), None
+    if is_first():
+        todo = _missing_parts(parts, n_parts, dict(documents=checksum or documents_checksum(docs), part_docs=part_docs, vocabulary=vocabulary, tokenizer=str(tokenizer), language=language, lemmas=lemmas))
+    _count_missing(docs, parts, first_says(todo), part_docs, n_jobs, (vocabulary, tokenizer, language, lemmas), on_step)
+    bow = _join_parts(folder, parts, n_parts, n_docs, vocabulary, most_words, min_df, max_df, max_words) if is_first() else None
+    wait()
+    return bow or open_bow(folder)
 
 # %% ../nbs/01c_streams.ipynb #2917d745
 def _shards_checksum(counts): return zlib.crc32(json.dumps(counts.manifest["shards"]).encode())

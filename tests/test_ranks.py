@@ -16,12 +16,28 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*of the documents have no activ
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 ALONE = "import os, sys; open(f'{sys.argv[1]}.{os.environ.get(\"RANK\", 0)}', 'w').write(str(os.getpid())); from saetm.cli import main; raise SystemExit(main(sys.argv[2:]))"
 ALL = "import sys; from saetm.ranks import joined; from saetm.cli import main\nwith joined():\n    for line in sys.argv[1].split(';'): assert main(line.split()) == 0, line\n"
+DISK = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+import test_memory
+from saetm import cli, streams
+from saetm.ranks import rank
+save, at = streams._save_part, dict(pair.split(":") for pair in sys.argv[2].split(",") if pair)
+def save_part(folder, index, shard):
+    if at.get(str(index)) == "fail": raise OSError("disk 7 is full")
+    if at.get(str(index)) == "die": streams.write_json = lambda *written: os.kill(os.getpid(), signal.SIGKILL)       # the counts are there, the words are not
+    save(folder, index, shard)
+    os.write(1, f"rank {rank()} part {index}\\n".encode())     # in one piece
+test_memory.leave_on_disk(cli)
+streams._save_part = save_part
+raise SystemExit(cli.main(sys.argv[3:]))
+"""
 TRAIN = "--n-latents 64 --top-k 4 --batch-size 128 --architecture batch_topk"
 
 
-def torchrun(script, *arguments):
-    "Start a script in two processes."
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--", script, *map(str, arguments)]
+def torchrun(script, *arguments, n=2):
+    "Start a script in two processes, or n."
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n), "--", script, *map(str, arguments)]
     return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -45,6 +61,7 @@ def folder(tmp_path_factory):
     pd.DataFrame(dict(text=load_corpus("tweets").text.tolist()[:2100])).to_parquet(folder / "docs.parquet")
     (folder / "alone.py").write_text(ALONE)
     (folder / "all.py").write_text(ALL)
+    (folder / "disk.py").write_text(DISK)
     return folder
 
 
@@ -127,3 +144,52 @@ def test_an_error_of_one_process_is_what_is_read(folder):
     code, out, err = finish(torchrun(script, folder / "none"))
     assert code == 1 and err.count("saetm train (process 1 of 2): disk 7 is full") == 1
     assert "has failed or does not answer" not in err and "Connection" not in err
+
+
+def on_disk(folder, name, n=1, at="", source="docs.parquet", step="bow", options=()):
+    "Count or embed documents that stay on disk, 24 parts of 90, in n processes; return the exit code, who counted which parts, and what was said to stderr."
+    code, out, err = finish(torchrun(folder / "disk.py", os.path.dirname(os.path.abspath(__file__)), at, step, folder / source, "--run", folder / name, "--quiet", *options, n=n))
+    return code, [tuple(map(int, line.split()[1::2])) for line in out.splitlines() if line.startswith("rank")], err
+
+
+@pytest.fixture(scope="module")
+def counted(folder):
+    "Counts made in one process, a part at a time."
+    code, parts, err = on_disk(folder, "counted")
+    assert code == 0 and parts == [(0, part) for part in range(24)], err
+    return read_all(folder / "counted" / "bow")
+
+
+def test_two_processes_share_the_parts_of_documents_on_disk(folder, counted, one):
+    code, parts, err = on_disk(folder, "shared", 2)
+    assert code == 0, err
+    assert sorted(parts) == [(part // 12, part) for part in range(24)]
+    assert read_all(folder / "shared" / "bow") == counted and any(name.startswith("counts/") for name in counted)
+    code, _, err = on_disk(folder, "shared", 2, step="embed", options=["--encoder", "wordllama"])
+    assert code == 0, err
+    assert read_all(folder / "shared" / "embeddings") == read_all(one / "embeddings")
+
+
+@pytest.mark.parametrize("at, left, message, n", [("15:die", {*range(15, 24)}, "another of the 2 processes has failed", 1), ("3:die,20:die", {*range(3, 12), *range(20, 24)}, "", 3)])
+def test_counting_on_disk_goes_on_with_another_number_of_processes(folder, counted, at, left, message, n):
+    name = f"left-to-{n}"
+    code, parts, err = on_disk(folder, name, 2, at)
+    assert code == 1 and err.count("saetm bow:") == bool(message) and message in err
+    before = {part for _, part in parts}
+    assert before <= {*range(24)} - left and not (folder / name / "bow" / "vocabulary.json").exists() and not (folder / name / "bow" / "stamp.json").exists()
+    code, parts, err = on_disk(folder, name, n)
+    assert code == 0, err
+    assert {part for _, part in parts} == {*range(24)} - before and {rank for rank, _ in parts} == {*range(n)}
+    assert read_all(folder / name / "bow") == counted
+
+
+@pytest.mark.parametrize("more, message", [
+    (dict(at="15:fail"), "saetm bow (process 1 of 2): disk 7 is full"),
+    (dict(options=["--min-df", "2000"]), "saetm bow: the vocabulary is empty after pruning"),
+    (dict(source="bad.jsonl"), "bad.jsonl line 2: not valid JSON"),
+])
+def test_an_error_in_counting_on_disk_is_told_once(folder, tmp_path, more, message):
+    (folder / "bad.jsonl").write_text('{"text": "one"}\n{"text": \n')
+    code, _, err = on_disk(folder, tmp_path, 2, **more)
+    assert code == 1 and err.count(message) == 1 and err.count("saetm bow") == 1, err
+    assert "another of the 2" not in err and not (tmp_path / "bow" / "vocabulary.json").exists()
