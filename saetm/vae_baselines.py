@@ -191,7 +191,7 @@ TRAINING = dict(
     epochs=80,             # most passes over the documents: the SAE-TM authors' scripts, all but NVDM's
     min_steps=2000,        # or most steps, if that is more: ours, for small corpora
     held_out=0.05,         # share of the documents kept out, to see when to stop; 0 makes all steps: ours
-    patience=500,          # stop after so many steps without a better loss on them: ours
+    patience=500,          # after a third of the steps, stop when so many bring no better loss on them: ours
     batch_size=200,        # documents a step: Srivastava & Sutton, the SAE-TM authors' scripts
     lr=2e-3,               # Adam: the same
     beta1=0.9,             # Adam's default
@@ -217,14 +217,15 @@ class EarlyStop:
         net,                   # module whose weights are kept
         loss,                  # `loss()` measures it now
         patience=500,          # steps to wait for a lower loss, > 0
+        least=0,               # steps that are made in any case
     ):
-        self.net, self.loss, self.patience, self.best, self.at, self.history = net, loss, patience, math.inf, 0, []
+        self.net, self.loss, self.patience, self.least, self.best, self.at, self.history = net, loss, patience, least, math.inf, 0, []
 
     def __call__(self, done):
         loss = self.loss()
         self.history.append((done, loss))
         if loss < self.best: self.best, self.at, self.state = loss, done, {name: tensor.detach().clone() for name, tensor in self.net.state_dict().items()}
-        return done - self.at >= self.patience
+        return done >= self.least and done - self.at >= self.patience
 
     def restore_(self):
         "Put the best weights back."
@@ -254,7 +255,7 @@ class NeuralBaseline(Baseline):
             optimizer = torch.optim.Adam([p for p in self.net_.parameters() if p.requires_grad], settings["lr"], (settings["beta1"], 0.999),
                 weight_decay=settings["weight_decay"], fused=torch.device(settings["device"]).type != "mps")
             read = lambda rows: self.read(filled, filled_emb, rows)
-            self.watch_ = EarlyStop(self.net_, lambda: self._loss_of(read, out), settings["patience"]) if len(out) else None
+            self.watch_ = EarlyStop(self.net_, lambda: self._loss_of(read, out), settings["patience"], self.steps_ // 3) if len(out) else None
             fit(by_autograd(self._objective, optimizer), lambda i: read(kept[batches.rows(i)]), self.steps_, optimizer, on_step=on_step, stop=self.watch_)
             if len(out): self.watch_.restore_()
         self.net_.eval().requires_grad_(False)
