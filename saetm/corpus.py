@@ -144,15 +144,82 @@ def _read_jsonl(path, text):
             _pick(row, text, f"{path} line {number}")
             yield row[text]
 
+# %% ../nbs/00_corpus.ipynb #b1a50002
+_json_space, _json_decode = re.compile(r"[ \t\n\r]*"), json.JSONDecoder().raw_decode
+_NEAR = 16                        # a number, a name or an escape that goes on has fewer letters than that
+
+class _JsonText:
+    "The text of a JSON file, a piece of it in memory, read from left to right."
+    def __init__(self, file, path, size=2**18):
+        self.file, self.path, self.size, self.text, self.at, self.line, self.column, self.ended = file, path, size, "", 0, 1, 1, False
+    def more(self, n=None):
+        "Forget the text before this place, and read on."
+        self.line, self.column = self.place(self.at)
+        added = self.file.read(n or max(self.size, len(self.text) - self.at))
+        self.text, self.at, self.ended = self.text[self.at:] + added, 0, n == -1 or not added
+    def place(self, at):
+        "Return line and column in the file, from 1."
+        lines = self.text.count("\n", 0, at)
+        return (self.line + lines, at - self.text.rfind("\n", 0, at)) if lines else (self.line, self.column + at)
+    def fail(self, problem, at):
+        line, column = self.place(at)
+        raise ValueError(f"{self.path} line {line}: not valid JSON ({problem}, column {column})")
+    def peek(self):
+        "Return the next character that is no white space; nothing at the end of the file."
+        while True:
+            self.at = _json_space.match(self.text, self.at).end()
+            if self.at < len(self.text) or self.ended: return self.text[self.at:self.at + 1]
+            self.more()
+    def value(self):
+        "Return the value that begins here, and go behind it."
+        while True:
+            error = None
+            try: value, end = _json_decode(self.text, self.at)
+            except json.JSONDecodeError as problem: error, end = problem, problem.pos
+            cut_off = end > len(self.text) - _NEAR or error and error.msg.startswith("Unterminated string")
+            if cut_off and not self.ended: self.more(); continue
+            if error: self.fail(error.msg, error.pos)
+            self.at = end
+            return value
+
+# %% ../nbs/00_corpus.ipynb #b1a50003
+def _json_items(source):
+    "Yield the items of the list that begins here; nothing may follow it."
+    source.at += 1
+    mark = source.peek()
+    if mark == "]": source.at += 1
+    while mark != "]":
+        yield source.value()
+        mark = source.peek()
+        if not mark or mark not in ",]": source.fail("Expecting ',' delimiter", source.at)
+        source.at += 1
+        if mark == ",": source.peek()
+    if source.peek(): source.fail("Extra data", source.at)
+
+def _json_column(table, path, text):
+    "Return the values of a column of {column: values}; pandas writes the values as {row: value}."
+    column = list(table.values())[_pick(table, text, path)]
+    if not isinstance(column, (list, dict)): raise ValueError(f"{path}: column {text!r} must be a list of documents, got a {type(column).__name__}")
+    return list(column.values()) if isinstance(column, dict) else column
+
 def _read_json(path, text):
-    "Read a JSON list of strings, a list of objects, or an object of columns."
-    with _open_text(path) as file: file.read()
-    table = read_json(path)
-    if isinstance(table, dict): return list(table.values())[_pick(table, text, path)]
-    if not isinstance(table, list): raise ValueError(f"{path}: expected a list of documents, got a {type(table).__name__}")
-    for number, row in enumerate(table):
-        if isinstance(row, dict): _pick(row, text, f"{path} item {number}")
-    return [row[text] if isinstance(row, dict) else row for row in table]
+    "Read a JSON list of strings or of objects, an item at a time, or an object of columns."
+    with _open_text(path) as file:
+        source = _JsonText(file, path)
+        if source.peek() == "[":
+            for number, row in enumerate(_json_items(source)):
+                if isinstance(row, dict): _pick(row, text, f"{path} item {number}")
+                yield row[text] if isinstance(row, dict) else row
+            return
+        source.more(-1)
+        table = source.value()
+        if source.peek(): source.fail("Extra data", source.at)
+    if not isinstance(table, dict): raise ValueError(f"{path}: expected a list of documents, got a {type(table).__name__}")
+    yield from _json_column(table, path, text)
+
+def _is_json_list(path):
+    "Tell whether a .json file holds a list, which can be read an item at a time."
+    with _open_text(path) as file: return _JsonText(file, path).peek() == "["
 
 # %% ../nbs/00_corpus.ipynb #e1ab9e96
 def _read_parquet(path, text):

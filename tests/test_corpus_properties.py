@@ -1,4 +1,5 @@
 """What must hold for every collection of documents, tried on generated ones."""
+import io
 import json
 import multiprocessing
 import subprocess
@@ -158,3 +159,24 @@ def test_a_data_set_is_loaded_by_its_name_on_the_hub(monkeypatch):
     assert load_documents("hub:user/pets", text="body", split="test") == ["test cat", "dog"]
     with pytest.raises(ValueError, match="has no column 'text'; it has: body"): load_documents("hub:user/pets")
     with pytest.raises(OSError, match="'user/none' could not be loaded .* check the name and the network"): load_documents("hub:user/none")
+
+
+JSON_VALUE = st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=8), st.sampled_from(['a "b" \\\\', "[1, {", "\ud83d", "😀"])),
+                          lambda value: st.one_of(st.lists(value, max_size=3), st.dictionaries(st.text(max_size=4), value, max_size=3)), max_leaves=6)
+
+
+@settings(LIMITS, max_examples=400)
+@given(st.lists(JSON_VALUE, max_size=4), st.sampled_from([None, 1]), st.booleans(), st.integers(1, 70), st.integers(0, 200), st.sampled_from(["", *'",[]{}\\:1-e \n']), st.integers(0, 1))
+def test_a_json_list_in_pieces_is_that_in_one(items, indent, plain, size, place, letter, removed):
+    "Any list, cut anywhere, and with a letter changed: the same items, or the same complaint about the same place."
+    whole = json.dumps(items, indent=indent, ensure_ascii=plain)
+    broken = whole[:place] + letter + whole[place + removed:]
+    for text in (whole, broken):
+        if not text.lstrip(" \n").startswith("["): continue
+        source = corpus._JsonText(io.StringIO(text, newline=""), "a.json", size)
+        assert source.peek() == "["
+        try: expected = json.loads(text)
+        except json.JSONDecodeError as error:
+            with pytest.raises(ValueError) as found: list(corpus._json_items(source))
+            assert str(found.value) == f"a.json line {error.lineno}: not valid JSON ({error.msg}, column {error.colno})"
+        else: assert list(corpus._json_items(source)) == expected
