@@ -27,11 +27,11 @@ import numpy as np
 from fastcore.docments import docments
 from scipy import sparse
 
-from .corpus import atomic_path, count_words, load_documents, read_json, write_json
+from .corpus import _is_json_list, _open_hub, atomic_path, count_words, load_documents, read_json, write_json
 from .data import corpus_names, load_corpus
 from .embedding import check_embeddings, documents_checksum, embed_to_shards, open_embeddings
 from .emission import fit_emission
-from .memory import Shapes, format_bytes, parse_memory, plan_memory
+from .memory import _BASE, Shapes, format_bytes, parse_memory, plan_memory
 from .merging import corpus_word_vectors, describe_topics, feature_vectors
 from .model import (SAETM, SETTINGS, Bar, check_n_topics, check_settings, check_stamp, check_width, default_min_df, file_digest, file_digests, find_recipe,
                          interpret_features, load_arrays, load_interpretation, load_reported_sae, load_shares, open_sae, run_checksum, read_settings, save_arrays, save_embeddings,
@@ -39,7 +39,7 @@ from .model import (SAETM, SETTINGS, Bar, check_n_topics, check_settings, check_
 from .ranks import assigned_place, count_words_by_rank, first_says, is_first, joined, may_report, rank, size, wait, RankLost
 from .sae import load_sae, save_sae
 from .sparse_shards import SparseShards, in_memory
-from .streams import count_to_shards, open_bow, stream_documents, write_bow
+from .streams import count_to_shards, documents_bytes, open_bow, stream_documents, write_bow
 from .training import fit_sae
 
 # %% ../nbs/18_cli.ipynb #9ee6ed37
@@ -296,11 +296,20 @@ def step_sheet(run, args, images):
 # %% ../nbs/18_cli.ipynb #ed6697b6
 def _documents(args, may_stream=False):
     "Read the documents, or open them for reading a few at a time where a quarter of the memory is too little for them and the step can take them so."
-    run, kind, path = getattr(args, "run", None), getattr(args, "memory", None), Path(args.documents)
+    run, memory, source = getattr(args, "run", None), getattr(args, "memory", None), args.documents
     of_pictures = run is not None and (Path(run) / "embeddings" / "images.json").exists()
-    size_of = path.stat().st_size * (4 if path.suffix == ".parquet" else 1.2) if path.is_file() else 0
-    if may_stream and not of_pictures and path.suffix != ".json" and first_says(size_of > parse_memory(kind) / 4): return stream_documents(args.documents, args.text, args.split)
-    return keep_rows(run, load_documents(args.documents, text=args.text, split=args.split))
+    if source.startswith("hub:"): source = _open_hub(source[4:], args.split)
+    large = first_says(documents_bytes(source, args.text) > parse_memory(memory) / 4)
+    if not _is_whole(source, memory) and may_stream and large and not of_pictures: return stream_documents(source, args.text, args.split)
+    return keep_rows(run, load_documents(source, text=args.text, split=args.split))
+
+def _is_whole(source, memory):
+    "Tell whether a file can only be read whole; one that is too large for a given cap is refused."
+    if not isinstance(source, str) or Path(source).suffix.lower() != ".json" or not Path(source).is_file() or _is_json_list(Path(source)): return False
+    need = 3 * Path(source).stat().st_size + _BASE                             # the text, and what it says
+    if memory is not None and need > parse_memory(memory):
+        raise ValueError(f"{source} is a JSON object of columns, which is read whole and takes up to {format_bytes(need)}; the cap is {format_bytes(parse_memory(memory))}: raise --memory, or write it as a list of objects, which is read a few at a time")
+    return True
 
 def _images(args, source):
     "Find the pictures of a source."

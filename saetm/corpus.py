@@ -245,20 +245,24 @@ def _read_file(path, text):
     return _readers[path.suffix.lower()](path, text)
 
 # %% ../nbs/00_corpus.ipynb #a601aea8
+def _dataset_split(dataset, text, split, name="the data set"):
+    "Return one split of a DatasetDict, or the data set itself, which has the column `text` where its columns are known."
+    if isinstance(dataset, dict):
+        if split not in dataset: raise ValueError(f"{name} has no split {split!r}; it has: {', '.join(map(str, dataset))}")
+        dataset = dataset[split]
+    if dataset.column_names is not None: _pick(dataset.column_names, text, name)
+    return dataset
+
 def _dataset_column(dataset, text, split):
     "Return column `text` of a datasets.Dataset, of one split of a DatasetDict, or of a streamed data set."
-    if isinstance(dataset, dict):
-        if split not in dataset: raise ValueError(f"the data set has no split {split!r}; it has: {', '.join(map(str, dataset))}")
-        dataset = dataset[split]
-    if dataset.column_names is not None: _pick(dataset.column_names, text, "the data set")
+    dataset = _dataset_split(dataset, text, split)
     return list(dataset[text]) if hasattr(dataset, "__len__") else [row[text] for row in dataset]
 
-def _read_hub(name, text, split):
-    "Load a data set from the hub by name and return its column `text`."
+def _open_hub(name, split):
+    "Load a data set from the hub by name; its rows stay on disk."
     datasets = need("datasets", "")
-    try: dataset = datasets.load_dataset(name, split=split)
+    try: return datasets.load_dataset(name, split=split)
     except OSError as error: raise OSError(f"the data set {name!r} could not be loaded ({error}); check the name and the network") from error
-    return _dataset_column(dataset, text, split)
 
 # %% ../nbs/00_corpus.ipynb #0808ba19
 def load_documents(
@@ -267,7 +271,7 @@ def load_documents(
     split: str = "train",  # split to take, where the source has splits
 ) -> list[str]:          # the documents (D,), in the order of the source
     "Read documents from any of the usual places."
-    if isinstance(source, str) and source.startswith("hub:"): docs = _read_hub(source[4:], text, split)
+    if isinstance(source, str) and source.startswith("hub:"): docs = _dataset_column(_open_hub(source[4:], split), text, split)
     elif isinstance(source, (str, os.PathLike)): docs = list(_read_file(Path(source), text))
     elif hasattr(source, "column_names"): docs = _dataset_column(source, text, split)
     elif hasattr(source, "columns"): docs = source[list(source.columns)[_pick(source.columns, text, "the table")]]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -130,6 +131,40 @@ def test_a_cap_that_is_too_low_is_refused_before_work(source, tmp_path, capsys):
     assert not (tmp_path / "run" / "bow").exists()
     assert cli.main(["bow", str(source), "--run", str(tmp_path / "run"), "--memory", "plenty"]) == 1
     assert "memory must be an amount such as 2GB" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["docs.json", "hub:user/speeches"])
+def test_lists_in_json_and_data_sets_of_the_hub_are_streamed(source, tmp_path, monkeypatch, kind):
+    table = load_corpus("commons")[["text", "party"]]
+    table.to_json(tmp_path / "docs.json", orient="records")
+    datasets.Dataset.from_pandas(table).save_to_disk(tmp_path / "speeches")
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, split: {"user/speeches": datasets.load_from_disk(tmp_path / "speeches")}[name])
+    name, seen = kind if kind.startswith("hub:") else str(tmp_path / kind), []
+    stream_documents = cli.stream_documents
+    monkeypatch.setattr(cli, "stream_documents", lambda *args: seen.append(stream_documents(*args)) or seen[-1])
+    def count_and_embed(documents, run):
+        for command in list(commands(documents, run))[:2]: assert cli.main(command) == 0
+        return cli.open_bow(run / "bow"), {path.name: path.read_bytes() for path in (run / "embeddings").iterdir()}
+    inside, emb = count_and_embed(source, tmp_path / "inside")
+    count_and_embed(name, tmp_path / "small")                               # there is memory enough
+    assert not seen
+    monkeypatch.setattr(cli, "parse_memory", lambda memory: 10**6)
+    outside, same_emb = count_and_embed(name, tmp_path / "outside")
+    assert [stream.name for stream in seen] == [name if kind == "docs.json" else "the data set"] * 2 and len(seen[0]) == len(table)
+    assert outside.vocabulary == inside.vocabulary and (outside.counts[:] != inside.counts).nnz == 0 and emb == same_emb
+    assert isinstance(outside.counts, SparseShards) and not isinstance(inside.counts, SparseShards)
+
+
+def test_an_object_of_columns_is_read_whole_or_refused(source, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "columns.json"
+    load_corpus("commons")[["text"]].to_json(path)
+    assert cli.main(["bow", str(path), "--run", str(tmp_path / "run"), "--memory", "501MB"]) == 1
+    assert "columns.json is a JSON object of columns, which is read whole and takes up to" in (said := capsys.readouterr().err) and "the cap is 501 MB: raise --memory, or write it as a list of objects" in said
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(cli, "parse_memory", lambda memory: 10**6)         # what is free refuses nothing
+    assert cli.main(["bow", str(path), "--run", str(tmp_path / "run"), "--quiet"]) == 0
+    assert cli.main(["bow", str(source), "--run", str(tmp_path / "same"), "--quiet"]) == 0
+    assert cli.open_bow(tmp_path / "run" / "bow").vocabulary == cli.open_bow(tmp_path / "same" / "bow").vocabulary
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
