@@ -20,11 +20,11 @@ from .corpus import atomic_path, check_documents, need, read_json, write_json
 from .ranks import first_says, gather, is_first, rank, size, wait
 
 # %% auto #0
-__all__ = ['encode_rows', 'CallableEncoder', 'read_bert', 'bert_layer', 'bert_mean', 'pack_batches', 'pick_precision',
-           'BertEncoder', 'WordLlamaEncoder', 'EndpointEncoder', 'SentenceEncoder', 'load_encoder', 'encoder_name',
-           'as_encoder', 'embed_items', 'embed', 'check_embeddings', 'documents_checksum', 'shard_problem',
-           'embed_to_shards', 'shard_items', 'read_rows', 'Embeddings', 'open_embeddings', 'WordVectors',
-           'word_vectors', 'read_word_file']
+__all__ = ['encode_rows', 'CallableEncoder', 'read_bert', 'bert_layer', 'bert_mean', 'pack_batches', 'text_pieces',
+           'pick_precision', 'BertEncoder', 'WordLlamaEncoder', 'EndpointEncoder', 'SentenceEncoder', 'load_encoder',
+           'encoder_name', 'as_encoder', 'embed_items', 'embed', 'check_embeddings', 'documents_checksum',
+           'shard_problem', 'embed_to_shards', 'shard_items', 'read_rows', 'Embeddings', 'open_embeddings',
+           'WordVectors', 'word_vectors', 'read_word_file']
 
 # %% ../nbs/01_embedding.ipynb #8c51a35e
 def encode_rows(
@@ -134,6 +134,21 @@ def pack_batches(
         if full: batches.append(order[start:end]); start = end
     return batches
 
+# %% ../nbs/01_embedding.ipynb #7e0f1a03
+def text_pieces(
+    texts,             # list of n strings
+    max_docs=None,     # most texts in a piece; None for no limit
+    max_bytes=None,    # most bytes of them, in UTF-8; a longer text is a piece of its own; None: 2^17 for each thread
+):                     # yields lists that together hold the texts, in order
+    "Cut a list of texts into pieces of bounded size."
+    max_bytes, piece, held = max_bytes or 2**17 * torch.get_num_threads(), [], 0
+    for text in texts:
+        size = len(text) * (1 if text.isascii() else 3)
+        if piece and (held + size > max_bytes or len(piece) == max_docs): yield piece; piece, held = [], 0
+        piece.append(text); held += size
+    if piece: yield piece
+
+
 # %% ../nbs/01_embedding.ipynb #3ced3ba7
 @lru_cache(maxsize=None)
 def pick_precision(
@@ -179,7 +194,7 @@ class BertEncoder:
         batch_size=64,    # most documents in a batch
     ) -> np.ndarray:      # float32 (n, d), rows of length one
         "Encode the texts, batches of similar length side by side on all cores."
-        rows = [np.array(e.ids) for e in self.tokenizer.encode_batch(list(texts))]
+        rows = [np.array(found.ids) for piece in text_pieces(texts) for found in self.tokenizer.encode_batch(piece)]
         batches = pack_batches(np.array([len(r) for r in rows]), batch_size, 1536 if self.device == "cpu" else 65536)
         emb = np.empty((len(rows), len(self.weights["embeddings.LayerNorm.weight"])), np.float32)
         def work(batch): emb[batch] = self.encode_batch([rows[i] for i in batch])
@@ -229,12 +244,19 @@ class WordLlamaEncoder:
     ) -> np.ndarray:      # float32 (n, 256); an empty text is a row of zeros
         "Encode each text as the mean vector of its pieces."
         emb = np.zeros((len(texts), self.table.shape[1]), np.float32)
-        for start in range(0, len(texts), batch_size):
-            pieces = self.tokenizer.encode_batch(list(texts[start:start + batch_size]), add_special_tokens=False)
-            for row, piece in enumerate(pieces, start):
-                if piece.ids: emb[row] = self.table[piece.ids].mean(0)
+        found = (text.ids for piece in text_pieces(texts, batch_size) for text in self.tokenizer.encode_batch(piece, add_special_tokens=False))
+        for row, ids in enumerate(found):
+            if ids: emb[row] = _mean_rows(self.table, ids)
         length = np.linalg.norm(emb, axis=1, keepdims=True)
         return emb / np.where(length > 0, length, 1) if self.normalize else emb
+
+# %% ../nbs/01_embedding.ipynb #7e0f1a05
+def _mean_rows(table, ids, most=4096):
+    "Average rows of a table, with no more than `most` of them copied at a time."
+    total = table[ids[:most]].sum(0)
+    for start in range(most, len(ids), most): total = np.concatenate([total[None], table[ids[start:start + most]]]).sum(0)     # goes on with the sum, in the same order
+    return total / len(ids)
+
 
 # %% ../nbs/01_embedding.ipynb #f9180d8d
 class EndpointEncoder:
@@ -355,9 +377,9 @@ def as_encoder(
     raise TypeError(f"an encoder is a name, an object with .encode, or a function from texts to vectors; got a {type(encoder).__name__}")
 
 # %% ../nbs/01_embedding.ipynb #2a244c0e
-def _windows(docs, encoder, batch_size, window=512):
-    "Yield the embeddings of the documents, a window at a time."
-    for start in range(0, len(docs), window): yield encode_rows(encoder, docs[start:start + window], batch_size)
+def _windows(docs, encoder, batch_size, first, last, window=512):
+    "Yield the embeddings of the documents first..last-1, a window at a time; no more documents are read."
+    for start in range(first, last, window): yield encode_rows(encoder, docs[start:min(start + window, last)], batch_size)
 
 # %% ../nbs/01_embedding.ipynb #5a1e0c03
 def embed_items(
@@ -368,7 +390,7 @@ def embed_items(
 ) -> np.ndarray:     # float32 (D, d)
     "Embed whatever the encoder takes into memory."
     emb, done = None, 0
-    for step, rows in enumerate(_windows(items, encoder, batch_size), 1):
+    for step, rows in enumerate(_windows(items, encoder, batch_size, 0, len(items)), 1):
         if emb is None: emb = np.empty((len(items), rows.shape[1]), np.float32)
         if rows.shape[1] != emb.shape[1]: raise ValueError(f"encoder {encoder.name!r} returned width {rows.shape[1]} after {emb.shape[1]}")
         emb[done:done + len(rows)] = rows; done += len(rows)
@@ -523,7 +545,7 @@ def _make_shards(docs, folder, manifest, todo, encoder, batch_size, done, on_ste
     step = 0
     for index in todo[rank()::size()]:                         # each rank makes some of them
         start, parts = index * manifest["shard_rows"], []
-        for rows in _windows(docs[start:start + manifest["shard_rows"]], encoder, batch_size):
+        for rows in _windows(docs, encoder, batch_size, start, start + _shard_shape(manifest, index)[0]):
             parts.append(rows.astype(manifest["dtype"])); done += len(rows); step += 1
             if on_step: on_step(step, {"done": done, "total": manifest["rows"]})
         _write_shard(folder, manifest, index, np.concatenate(parts))
