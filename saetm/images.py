@@ -4,7 +4,7 @@
 
 # %% ../nbs/01a_images.ipynb #c9af2c95
 from __future__ import annotations
-import hashlib, io, textwrap
+import hashlib, io, sys, textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +19,11 @@ from .embedding import (CallableEncoder, Embeddings, _check_precision, _function
                              encoder_name, shard_items)
 
 # %% auto #0
-__all__ = ['open_image', 'Images', 'load_images', 'ImageCheck', 'check_images', 'require_images', 'fold_norm', 'read_lite0',
-           'same_conv', 'lite0_features', 'square_crop', 'Lite0Encoder', 'decoded_batches', 'HubImageEncoder',
-           'SentenceImageEncoder', 'image_encoder_name', 'as_image_encoder', 'embed_images', 'embed_images_to_shards',
-           'write_image_check', 'read_image_check', 'contact_sheet', 'fit_square', 'make_thumbnails']
+__all__ = ['open_image', 'Images', 'load_images', 'ImageCheck', 'check_images', 'require_images', 'picture_sizes', 'fold_norm',
+           'read_lite0', 'same_conv', 'lite0_features', 'square_crop', 'Lite0Encoder', 'decoded_batches',
+           'HubImageEncoder', 'SentenceImageEncoder', 'image_encoder_name', 'as_image_encoder', 'embed_images',
+           'embed_images_to_shards', 'write_image_check', 'read_image_check', 'contact_sheet', 'fit_square',
+           'make_thumbnails']
 
 # %% ../nbs/01a_images.ipynb #73b9f025
 def _start(item):
@@ -152,7 +153,7 @@ def _file_images(path, column):
     from pyarrow import parquet
     try: names = parquet.read_schema(path).names
     except (OSError, ValueError) as error: raise ValueError(f"{path} is no readable Parquet file ({error})") from error
-    return parquet.read_table(path, columns=[_find_column(names, column)]).column(column).to_pylist()
+    with parquet.ParquetFile(path) as file: return [item for batch in file.iter_batches(256, columns=[_find_column(names, column)]) for item in batch.column(0).to_pylist()]
 
 # %% ../nbs/01a_images.ipynb #345cf152
 class ImageCheck(NamedTuple):
@@ -208,6 +209,28 @@ def require_images(
 def _told(broken, n=5):
     "Tell the first few broken pictures."
     return "; ".join(f"row {row} ({name + ': ' if name else ''}{reason})" for row, name, reason in broken[:n]) + ("; ..." if len(broken) > n else "")
+
+# %% ../nbs/01a_images.ipynb #5e3bed22
+def _open_bytes(opened):
+    "Bound the bytes that opening a picture takes, from its header."
+    pixels = opened.width * opened.height
+    if opened.format == "JPEG": return 12 * min(pixels, 2**20) + (6 if opened.info.get("progressive") else 1) * pixels
+    return (32 if opened.mode.startswith(("I", "F")) else 12) * pixels
+
+
+# %% ../nbs/01a_images.ipynb #5e3bed24
+def picture_sizes(
+    images,            # Images, or what `load_images` takes
+) -> dict:             # held: bytes of those in memory; thread: bytes for opening the largest
+    "Measure pictures by their headers; one without a header counts nothing, and `check_images` will tell."
+    images, held, most = load_images(images), 0, 0
+    for item in images:
+        if isinstance(item, dict): item = item.get("bytes") or item.get("path")
+        held += sys.getsizeof(item)
+        try: most = max(most, _open_bytes(_start(item)))
+        except Exception: continue
+    return dict(held=held if isinstance(images.items, list) else 0, thread=most)
+
 
 # %% ../nbs/01a_images.ipynb #f6df56c0
 _groups = ((1, 1, 1), (2, 2, 6), (2, 2, 6), (3, 2, 6), (3, 1, 6), (4, 2, 6), (1, 1, 6))    # blocks, stride of the first, widening
