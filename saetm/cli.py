@@ -152,7 +152,8 @@ def embed_plan(
 ) -> tuple:            # documents or pictures in a batch, and threads; None for all of them
     "Plan the memory of embedding, where there is a cap."
     if getattr(args, "memory", None) is None: return batch, None
-    about = Embedding(**{**encoder_needs(encoder), **measure(), "batch": batch, "threads": torch.get_num_threads()})
+    needs = encoder_needs(encoder) | first_says(measure() if is_first() else None)
+    about = Embedding(**{**needs, "batch": batch, "threads": torch.get_num_threads()})
     sizes = run_plan(run, args, "embed", Shapes(0, embedding=about), True, where).sizes
     return min(batch, sizes.embed_items) if about.item else batch, sizes.threads if about.thread else None
 

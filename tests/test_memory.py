@@ -57,7 +57,7 @@ def leave_on_disk(cli, put=setattr):
         self.shard_nnz = 500
     start = sparse_shards.SparseWriter.__init__
     put(cli, "plan_memory", tiny_plan)
-    put(cli, "_documents", lambda args, may_stream=False: cli.stream_documents(args.documents, args.text, args.split))
+    put(cli, "_documents", lambda args, may_stream=False, **more: cli.stream_documents(args.documents, args.text, args.split))
     put(sparse_shards.SparseWriter, "__init__", small_shards)
 
 
