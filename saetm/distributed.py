@@ -13,7 +13,7 @@ from torch import nn
 
 from .ranks import add_pairs, gather, part, rank, size, sum_, total
 from .sae import SAE
-from .training import PLAIN, WHOLE, Checkpoint, _keep_largest, add_revived, as_ordered, compiled_kernels, encoder_product, select_batch, select_rows, smallest, squared_sum, sum_rows
+from .training import PLAIN, WHOLE, Checkpoint, _by_hand, _keep_largest, add_revived, as_ordered, compiled_kernels, encoder_product, select_batch, select_rows, smallest, squared_sum, sum_rows
 
 # %% ../nbs/04b_distributed.ipynb #b0b733b0
 class Across:
@@ -230,7 +230,7 @@ class FeatureStep(nn.Module):
         aux_coefficient=1 / 32,  # weight of the revival loss
     ):
         super().__init__()
-        if sae.activation not in ("topk", "batch_topk") or sae.W_dec.device.type != "cpu": raise ValueError(f"features are shared among processes for topk and batch_topk on the cpu, got {sae.activation} on {sae.W_dec.device.type}: use shard='batch'")
+        if not _by_hand(sae): raise ValueError(f"features are shared among processes for topk and batch_topk on the cpu, got {sae.activation} on {sae.W_dec.device.type}: use shard='batch'")
         self.across = Features(n_docs, sae.n_latents)
         agree(sae)
         self.sae = take_features(sae, self.across.mine)
