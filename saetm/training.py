@@ -318,13 +318,14 @@ def sae_gradient(
     centred = x - sae.b_dec                                                                    # (n, d)
     pre = encoder_product(sae, centred, bf16)                                                  # (n, F)
     active = do.index(select_active(sae, pre, guess, do.find, across), *pre.shape)
-    values = pre.view(-1)[active.flat].float()                                                 # the non-zeros of z
+    values = pre.view(-1).index_select(0, active.flat).float()                                 # the non-zeros of z
     residual, delta = do.decode(active, values, sae.W_dec.detach(), centred)
     n_docs, parts = (across.n_docs, across.parts) if across else (len(x), WHOLE)
     values, delta = values.detach(), delta.mul_(2 / n_docs)                                    # delta: <g_i, W_k> where active, and g = 2 / n r
     starts = _starts_of_parts(active, parts, sae.n_latents)
-    d_enc = do.sum(active.row, centred, starts, delta[active.by_feature], len(parts), revive)  # (F, parts, d) where more is added to each part, else (F, 1, d)
-    d_dec = do.sum(active.row, residual, starts, values[active.by_feature].mul_(2 / n_docs), len(parts), revive)
+    weights = [weight.index_select(0, active.by_feature) for weight in (delta, values)]
+    d_enc = do.sum(active.row, centred, starts, weights[0], len(parts), revive)                # (F, parts, d) where more is added to each part, else (F, 1, d)
+    d_dec = do.sum(active.row, residual, starts, weights[1].mul_(2 / n_docs), len(parts), revive)
     at = [slice(*active.starts[[*part.indices(len(x))[:2]]].tolist()) for part in parts]
     d_bias = [torch.from_numpy(np.bincount(active.column[a].numpy(), delta[a].numpy(), sae.n_latents)).float() for a in at]
     loss = error = add_pairs([squared_sum(residual[part]) / n_docs for part in parts])
@@ -426,15 +427,16 @@ def _decode(column, starts, values, W, centred, residual, delta, first, last):
             w0, w1, w2, w3 = W[column[e]], W[column[e + 1]], W[column[e + 2]], W[column[e + 3]]
             for c in range(d): r[c] += values[e] * w0[c] + values[e + 1] * w1[c] + values[e + 2] * w2[c] + values[e + 3] * w3[c]
         for e in range(by_four, stop):
-            for c in range(d): r[c] += values[e] * W[column[e], c]
+            w0 = W[column[e]]                                       # a row is looked up once, or the loop over it is slow
+            for c in range(d): r[c] += values[e] * w0[c]
         for e in range(start, by_four, 4):
             w0, w1, w2, w3 = W[column[e]], W[column[e + 1]], W[column[e + 2]], W[column[e + 3]]
             s0 = s1 = s2 = s3 = zero
             for c in range(d): s0 += r[c] * w0[c]; s1 += r[c] * w1[c]; s2 += r[c] * w2[c]; s3 += r[c] * w3[c]
             delta[e], delta[e + 1], delta[e + 2], delta[e + 3] = s0, s1, s2, s3
         for e in range(by_four, stop):
-            s0 = zero
-            for c in range(d): s0 += r[c] * W[column[e], c]
+            s0, w0 = zero, W[column[e]]
+            for c in range(d): s0 += r[c] * w0[c]
             delta[e] = s0
 
 def _project(gradient, W):
@@ -444,11 +446,12 @@ def _project(gradient, W):
         for c in range(W.shape[1]): along += gradient[f, c] * W[f, c]
         for c in range(W.shape[1]): gradient[f, c] -= along * W[f, c]
 
+# %% ../nbs/04_training.ipynb #eaa2368b
 def _sum(index, table, starts, weights, n_parts, out, first, last):
     "Write sums of weighted rows into `out` (F, 1 or n_parts, d) for features first..last; plain Python that numba compiles."
     d, more = table.shape[1], np.empty(table.shape[1], np.float32)
-    for f in range(first, last):
-        for p in range(n_parts):
+    for p in range(n_parts):                                        # a part's rows stay in the cache
+        for f in range(first, last):
             total, start, stop = out[f, p] if p < out.shape[1] else more, starts[f * n_parts + p], starts[f * n_parts + p + 1]
             by_four = stop - (stop - start) % 4
             for c in range(d): total[c] = 0
@@ -456,7 +459,8 @@ def _sum(index, table, starts, weights, n_parts, out, first, last):
                 x0, x1, x2, x3 = table[index[e]], table[index[e + 1]], table[index[e + 2]], table[index[e + 3]]
                 for c in range(d): total[c] += weights[e] * x0[c] + weights[e + 1] * x1[c] + weights[e + 2] * x2[c] + weights[e + 3] * x3[c]
             for e in range(by_four, stop):
-                for c in range(d): total[c] += weights[e] * table[index[e], c]
+                x0 = table[index[e]]
+                for c in range(d): total[c] += weights[e] * x0[c]
             if p >= out.shape[1]:
                 for c in range(d): out[f, 0, c] += more[c]
 
