@@ -36,8 +36,9 @@ import saetm.embedding_baselines
 __all__ = ['OWN_MODELS', 'SHOWN', 'benchmark_models', 'Cell', 'plan_cells', 'read_source', 'prepare_corpus', 'Corpus',
            'open_corpus', 'Stopwatch', 'peak_memory', 'Fitted', 'fit_own', 'training_course', 'fit_rival',
            'machine_facts', 'cell_stamp', 'cell_state', 'save_fit', 'score_cell', 'group_cells', 'run_job',
-           'default_jobs', 'run_cells', 'gather', 'summarise', 'format_benchmark', 'write_benchmark', 'model_colours',
-           'label_points', 'plot_words_documents', 'plot_granularity', 'plot_cost']
+           'default_jobs', 'run_cells', 'gather', 'summarise', 'format_benchmark', 'write_benchmark', 'mean_variance',
+           'compare_models', 'compare_numbers', 'model_colours', 'label_points', 'plot_words_documents',
+           'plot_granularity', 'plot_cost']
 
 # %% ../nbs/15_benchmark.ipynb #bf4d326c
 OWN_MODELS = {"saetm": "saetm", "saetm-paper": "paper"}     # name in a benchmark -> recipe
@@ -474,6 +475,55 @@ def write_benchmark(
     with atomic_path(Path(out) / "benchmark.parquet") as path: table.to_parquet(path)
     with atomic_path(Path(out) / "benchmark.md") as path: path.write_text(format_benchmark(table), encoding="utf8")
     return table
+
+# %% ../nbs/15_benchmark.ipynb #diff0002
+def mean_variance(
+    cells,                     # cells of one model, corpus and number of topics, one for each seed
+    score,                     # name of a score with an interval
+) -> float:                    # variance of the mean over seeds
+    "Tell how uncertain a model's mean score is."
+    within = (((cells[f"{score}_high"] - cells[f"{score}_low"]) / 3.92) ** 2).mean()
+    between = cells[score].var() if len(cells) > 1 else 0.0
+    return max(within, between) / len(cells)
+
+def _difference(before, after, score):
+    "Return two means and their difference with its interval, as text."
+    means = [cells[score].mean() for cells in (before, after)]
+    gap, half = means[1] - means[0], 1.96 * (mean_variance(before, score) + mean_variance(after, score)) ** .5
+    digits = 1 if max(map(abs, means)) >= 10 else 3
+    return *(f"{mean:.{digits}f}" for mean in means), f"{gap:+.{digits}f} ± {half:.{digits}f}{' *' if abs(gap) > half else ''}"
+
+# %% ../nbs/15_benchmark.ipynb #diff0003
+def compare_models(
+    table,                     # table of cells, of one corpus and one number of topics
+    ours="saetm",              # model the others are compared with
+    scores=("c_r", "c_i", "npmi", "unique_words", "nmi"),   # scores with intervals; those that are not there are left out
+) -> "pandas.DataFrame":       # one row a model: theirs minus ours, 95% interval, a star where zero lies outside
+    "Compare every model with one of them."
+    import pandas as pd
+    of = dict(list(table[table.status == "scored"].groupby("model", sort=False)))
+    if ours not in of: raise ValueError(f"ours must be a model of the table, {', '.join(of)}; got {ours!r}")
+    _one_of_each(table, "corpus", "n_topics")
+    return pd.DataFrame({name: {score: _difference(of[ours], cells, score)[-1] for score in scores if score in table} for name, cells in of.items() if name != ours}).T
+
+def compare_numbers(
+    table,                     # table of cells, of one corpus
+    score="c_r",               # a score with an interval
+    numbers=(50, 100),         # two numbers of topics
+) -> "pandas.DataFrame":       # one row a model: the score at both, and what changed, with its 95% interval and a star where zero lies outside
+    "Compare each model's score with itself at another number of topics."
+    import pandas as pd
+    _one_of_each(table, "corpus")
+    good, rows = table[(table.status == "scored") & table.n_topics.isin(numbers)], {}
+    for name, cells in good.groupby("model", sort=False):
+        parts = [cells[cells.n_topics == T] for T in numbers]
+        if all(map(len, parts)): rows[name] = dict(zip((*numbers, "change"), _difference(*parts, score)))
+    return pd.DataFrame(rows).T
+
+def _one_of_each(table, *columns):
+    "Say so when cells are mixed that cannot be compared."
+    for name in columns:
+        if table[name].nunique() > 1: raise ValueError(f"models are compared with one {name} at a time, got {', '.join(map(str, table[name].unique()))}")
 
 # %% ../nbs/15_benchmark.ipynb #b9946ef2
 def model_colours(
