@@ -36,9 +36,9 @@ import saetm.embedding_baselines
 __all__ = ['OWN_MODELS', 'SHOWN', 'benchmark_models', 'Cell', 'plan_cells', 'read_source', 'prepare_corpus', 'Corpus',
            'open_corpus', 'Stopwatch', 'peak_memory', 'Fitted', 'fit_own', 'training_course', 'fit_rival',
            'machine_facts', 'cell_stamp', 'cell_state', 'save_fit', 'score_cell', 'group_cells', 'run_job',
-           'default_jobs', 'run_cells', 'gather', 'summarise', 'format_benchmark', 'write_benchmark', 'mean_variance',
-           'compare_models', 'compare_numbers', 'model_colours', 'label_points', 'plot_words_documents',
-           'plot_granularity', 'plot_cost']
+           'default_jobs', 'run_cells', 'gather', 'summarise', 'format_benchmark', 'mean_variance', 'compare_models',
+           'compare_numbers', 'format_differences', 'write_benchmark', 'model_colours', 'label_points',
+           'plot_words_documents', 'plot_granularity', 'plot_cost']
 
 # %% ../nbs/15_benchmark.ipynb #bf4d326c
 OWN_MODELS = {"saetm": "saetm", "saetm-paper": "paper"}     # name in a benchmark -> recipe
@@ -465,17 +465,6 @@ def _mean_and_sd(mean, sd, best):
     text = f"{mean:.{digits}f}" + (f" ± {sd:.{digits}f}" if sd == sd else "")
     return f"**{text}**" if best else text
 
-# %% ../nbs/15_benchmark.ipynb #b5aa50d0
-def write_benchmark(
-    out,                       # folder of the benchmark
-    cells=None,                # only these cells; None for all there are
-) -> "pandas.DataFrame":       # the table
-    "Write benchmark.parquet and benchmark.md."
-    table = gather(out, cells)
-    with atomic_path(Path(out) / "benchmark.parquet") as path: table.to_parquet(path)
-    with atomic_path(Path(out) / "benchmark.md") as path: path.write_text(format_benchmark(table), encoding="utf8")
-    return table
-
 # %% ../nbs/15_benchmark.ipynb #diff0002
 def mean_variance(
     cells,                     # cells of one model, corpus and number of topics, one for each seed
@@ -524,6 +513,30 @@ def _one_of_each(table, *columns):
     "Say so when cells are mixed that cannot be compared."
     for name in columns:
         if table[name].nunique() > 1: raise ValueError(f"models are compared with one {name} at a time, got {', '.join(map(str, table[name].unique()))}")
+
+# %% ../nbs/15_benchmark.ipynb #diff0006
+def format_differences(
+    table,                     # table of cells
+    ours="saetm",              # model the others are compared with
+) -> str:                      # Markdown, a table for each corpus and number of topics that has ours and another; "" for none
+    "Write down which models differ from ours."
+    lines = []
+    for (corpus, T), cells in table.groupby(["corpus", "n_topics"], sort=False):
+        if not {ours} < set(cells[cells.status == "scored"].model): continue
+        found = compare_models(cells, ours).fillna("")
+        lines += ["", f"## {corpus}, T = {T}: difference from {ours}", "", "| model | " + " | ".join(found) + " |", "|---" * (len(found.columns) + 1) + "|", *(f"| {name} | " + " | ".join(row) + " |" for name, row in zip(found.index, found.to_numpy()))]
+    return "\n".join([*lines, "", "95% intervals; a star where zero lies outside.", ""]) if lines else ""
+
+# %% ../nbs/15_benchmark.ipynb #b5aa50d0
+def write_benchmark(
+    out,                       # folder of the benchmark
+    cells=None,                # only these cells; None for all there are
+) -> "pandas.DataFrame":       # the table
+    "Write benchmark.parquet and benchmark.md."
+    table = gather(out, cells)
+    with atomic_path(Path(out) / "benchmark.parquet") as path: table.to_parquet(path)
+    with atomic_path(Path(out) / "benchmark.md") as path: path.write_text(format_benchmark(table) + format_differences(table), encoding="utf8")
+    return table
 
 # %% ../nbs/15_benchmark.ipynb #b9946ef2
 def model_colours(
