@@ -467,18 +467,20 @@ def _mean_and_sd(mean, sd, best):
 
 # %% ../nbs/15_benchmark.ipynb #diff0002
 def mean_variance(
-    cells,                     # cells of one model, corpus and number of topics, one for each seed
+    cells,                     # cells of one model, corpus and number of topics, one for each seed; those without the score do not count
     score,                     # name of a score with an interval
 ) -> float:                    # variance of the mean over seeds
     "Tell how uncertain a model's mean score is."
+    cells = cells.dropna(subset=score)                         # seeds that were not judged
     within = (((cells[f"{score}_high"] - cells[f"{score}_low"]) / 3.92) ** 2).mean()
     between = cells[score].var() if len(cells) > 1 else 0.0
-    return max(within, between) / len(cells)
+    return max(within, between) / len(cells) if len(cells) else float("nan")
 
 def _difference(before, after, score):
     "Return two means and their difference with its interval, as text."
     means = [cells[score].mean() for cells in (before, after)]
     gap, half = means[1] - means[0], 1.96 * (mean_variance(before, score) + mean_variance(after, score)) ** .5
+    if gap != gap: return "", "", ""
     digits = 1 if max(map(abs, means)) >= 10 else 3
     return *(f"{mean:.{digits}f}" for mean in means), f"{gap:+.{digits}f} ± {half:.{digits}f}{' *' if abs(gap) > half else ''}"
 
@@ -493,7 +495,7 @@ def compare_models(
     of = dict(list(table[table.status == "scored"].groupby("model", sort=False)))
     if ours not in of: raise ValueError(f"ours must be a model of the table, {', '.join(of)}; got {ours!r}")
     _one_of_each(table, "corpus", "n_topics")
-    return pd.DataFrame({name: {score: _difference(of[ours], cells, score)[-1] for score in scores if score in table} for name, cells in of.items() if name != ours}).T
+    return pd.DataFrame({name: {score: _difference(of[ours], cells, score)[-1] for score in scores if score in table and table[score].notna().any()} for name, cells in of.items() if name != ours}).T
 
 def compare_numbers(
     table,                     # table of cells, of one corpus
