@@ -91,10 +91,7 @@ class Slices(Across):
         self.parts = [slice(a, b) for a, b in zip(edges[:-1], edges[1:])]            # its slices, within its rows
 
     def select_batch(self, pre, n_keep, guess, find):
-        if size() > 1: return super().select_batch(pre, n_keep, guess, find)
-        found = select_batch(pre, n_keep, guess, find)
-        self.lowest = _as_float(pre.reshape(-1)[found].min()) if len(found) else 0.0
-        return found
+        return (select_batch if size() == 1 else super().select_batch)(pre, n_keep, guess, find)
 
     def surplus(self, tied, n_more, ties): return min(max(n_more - sum(ties[rank() + 1:]), 0), ties[rank()])    # later ranks have later documents
 
@@ -202,6 +199,7 @@ def feature_gradient(
     sae.W_enc.grad, sae.W_dec.grad, sae.b_enc.grad, sae.b_dec.grad = d_enc.t().contiguous(), d_dec, d_bias, g.sum(0) - shared[:-1]
     return dict(loss=loss, error=error, l0=shared[-1] / len(x), fired=active.feature_starts.diff() > 0)
 
+# %% ../nbs/04b_distributed.ipynb #1a7e0013
 def _revive(sae, pre, centred, residual, dead, n_dead, coefficient, d_enc, d_dec, d_bias):
     "Do what `add_revival` does, with the dead features of all ranks."
     which = dead.nonzero().squeeze(1)
@@ -278,6 +276,7 @@ def _join(name, tensor):
     parts = [part.view(-1, *first.shape[1:]) for part in gather(first.flatten())]
     return torch.cat(parts).movedim(0, axis).contiguous()
 
+# %% ../nbs/04b_distributed.ipynb #1a7e0015
 class FeatureCheckpoint(Checkpoint):
     "A checkpoint of which each process holds some features: the file is that of one process."
     def tensors(self):

@@ -134,13 +134,11 @@ def sum_(
     import torch
     import torch.distributed as dist
     values = torch.from_numpy(tensor) if isinstance(tensor, np.ndarray) else tensor
-    rows = _shared_rows(values.nbytes) if values.device.type == "cpu" and values.nbytes >= 2**16 else None
     with _exchange():
-        if rows is None: dist.all_reduce(values); return tensor
-        rows = [row.view(values.dtype).view(values.shape) for row in rows]
-        rows[rank()].copy_(values)
-        dist.all_reduce(torch.zeros(1))                        # all have written
-        torch.add(*rows, out=values) if len(rows) == 2 else values.copy_(add_pairs(rows))
+        rows = _rows_of_all(values)
+        if rows is None: dist.all_reduce(values)
+        elif len(rows) == 2: torch.add(*rows, out=values)
+        else: values.copy_(add_pairs(rows))
     return tensor
 
 
@@ -158,6 +156,24 @@ def add_pairs(
     while len(terms) > 1: terms = [terms[i] + terms[i + 1] if i + 1 < len(terms) else terms[i] for i in range(0, len(terms), 2)]
     return terms[0]
 
+def _rows_of_all(values):
+    "Bring the tensors of all ranks together, in their order; None where the network adds them up."
+    import torch
+    import torch.distributed as dist
+    if values.device.type != "cpu": return None
+    if values.nbytes < 2**16:
+        if size() == 2: return None                            # two numbers have one order
+        rows = [torch.empty(values.shape, dtype=values.dtype) for _ in range(size())]
+        dist.all_gather(rows, values.contiguous())
+        return rows
+    rows = _shared_rows(values.nbytes)
+    if rows is None: return None
+    rows = [row.view(values.dtype).view(values.shape) for row in rows]
+    rows[rank()].copy_(values)
+    dist.all_reduce(torch.zeros(1))                            # all have written
+    return rows
+
+# %% ../nbs/00a_ranks.ipynb #54a7ed04
 def _shared_rows(n_bytes):
     "Return memory that all ranks see, a row of bytes for each; None where there is none."
     if _job["shared"] is None or _job["shared"] and _job["shared"][0].shape[1] < n_bytes: _job["shared"] = _share_memory(-(-n_bytes // 2**20) * 2**20)

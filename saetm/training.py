@@ -334,7 +334,7 @@ def sae_gradient(
     do.turn(add_pairs(d_enc.unbind(1)), sae.W_enc.grad)                                         # into the same memory at every step
     sae.W_dec.grad, sae.b_enc.grad = add_pairs(d_dec.unbind(1)), add_pairs(d_bias)
     sae.b_dec.grad = add_pairs([residual[part].sum(0) * (2 / n_docs) - sae.W_enc @ bias for part, bias in zip(parts, d_bias)])
-    return dict(loss=loss, error=error, l0=torch.tensor(len(values) / n_docs), fired=active.feature_starts.diff() > 0, lowest=across.lowest if across else float(values.min()) if len(values) else 0.0)
+    return dict(loss=loss, error=error, l0=torch.tensor(len(values) / n_docs), fired=active.feature_starts.diff() > 0, lowest=across.lowest if across and size() > 1 else float(values.min()) if len(values) else 0.0)
 
 # %% ../nbs/04_training.ipynb #7979c107
 def encoder_product(sae, centred, bf16):
@@ -364,6 +364,7 @@ def _starts_of_parts(active, parts, n_latents):
 
 def squared_sum(values): return torch.dot(values.view(-1), values.view(-1))
 
+# %% ../nbs/04_training.ipynb #7979c108
 def add_revival(sae, pre, centred, residual, dead, coefficient, d_enc, d_dec, d_bias, across=None):
     "Add the gradient of the revival loss to those of the decoder's rows and the encoder, and return its weighted value."
     which = dead.nonzero().squeeze(1)
@@ -378,11 +379,11 @@ def add_revival(sae, pre, centred, residual, dead, coefficient, d_enc, d_dec, d_
 
 def add_revived(which, acts, atoms, g, centred, parts, d_enc, d_dec, d_bias):
     "Add what revived features contribute to the gradients of each part of the batch."
-    delta = (g @ atoms.t()) * (acts > 0)
     for i, part in enumerate(parts):
+        delta = (g[part] @ atoms.t()) * (acts[part] > 0)                                       # of the part alone: with one feature, rounding depends on the number of rows
         d_dec[:, i].index_add_(0, which, acts[part].t() @ g[part])
-        d_enc[:, i].index_add_(0, which, delta[part].t() @ centred[part])
-        d_bias[i].index_add_(0, which, delta[part].sum(0))
+        d_enc[:, i].index_add_(0, which, delta.t() @ centred[part])
+        d_bias[i].index_add_(0, which, delta.sum(0))
 
 # %% ../nbs/04_training.ipynb #2fa4d7fd
 def _find(pre, low, mask, words, found):
@@ -777,6 +778,35 @@ def fingerprint(
     rows = np.linspace(0, emb.shape[0] - 1, 64).astype(int)
     return hashlib.sha256(repr(tuple(emb.shape)).encode() + np.ascontiguousarray(emb[rows], dtype=np.float32).tobytes()).hexdigest()[:16]
 
+# %% ../nbs/04_training.ipynb #ba7a6f00
+def _by_feature(sae, shard, slices, device):
+    "Tell whether each of several processes trains some of the features."
+    by_hand = _by_hand(sae) and torch.device(device).type == "cpu"
+    if size() == 1 or shard == "batch" or shard == "auto" and not (sae.n_latents >= 32_768 and by_hand): return False
+    if slices is not None: raise ValueError(f"slices must be left out where each process trains some of the features (shard='features', or 'auto' from 32,768 features on), got slices={slices} with shard={shard!r} and {sae.n_latents:,} features: leave it out, or choose shard='batch'")
+    if sae.n_latents < size(): raise ValueError(f"n_latents must be at least {size()}, the number of processes, where each trains some of the features, got {sae.n_latents}")
+    return True
+
+def _training(sae, emb, by_feature, slices, device, given):
+    "Return step, batches and optimiser for features, for a GPU, or for slices of a batch."
+    n_docs, rows, seed, lr = emb.shape[0], given["batch_size"], given["seed"], given["lr"]
+    bf16 = (pick_precision(device) if given["precision"] == "auto" else given["precision"]) == "bfloat16"
+    coefficients = dict(dead_after=min(3 * n_docs, 100_000), bf16=first_says(bf16), l1_coefficient=given["l1_coefficient"], aux_coefficient=given["aux_coefficient"])
+    n_pre, memory = given["steps"] * rows * sae.n_latents, (given["hold_mb"], given["window_mb"])
+    if by_feature:
+        from saetm.distributed import FeatureStep
+        step = FeatureStep(sae, min(rows, n_docs), coefficients["dead_after"], coefficients["bf16"], _worth_compiling(n_pre // size()), given["aux_coefficient"])
+        return step, Shuffle(emb, rows, seed, device, *memory), torch.optim.Adam(step.parameters(), lr=lr, fused=True)
+    if sae.W_dec.is_cuda and sae.activation != "jumprelu" and size() * (slices or 1) == 1:
+        from saetm.gpu import gpu_training
+        step, batches = gpu_training(sae, emb, rows, seed, lr=lr, **coefficients)
+        return step, batches, step.optimizer
+    from saetm.distributed import agree, slices_of
+    across = slices_of(min(rows, n_docs), slices, _by_hand(sae))     # rows of each process, added up in the same order by one or two; None: one sum
+    step = SAEStep(sae, numba=_worth_compiling(n_pre), across=across, l0_coefficient=given["l0_coefficient"], **coefficients)
+    if across: agree(step)
+    return step, Shuffle(emb, rows, seed, device, *memory, across=across), torch.optim.Adam(sae.parameters(), lr=lr, fused=torch.device(device).type != "mps")
+
 # %% ../nbs/04_training.ipynb #ba7a6eff
 def fit_sae(
     emb: np.ndarray,  # embeddings (D, d): array or memory-mapped shards
@@ -794,7 +824,7 @@ def fit_sae(
     device: str = "cpu",  # "cpu", "cuda" or "mps"
     precision: str = "auto",  # of the products (on the CPU, of the encoder's): "float32", "bfloat16", or "auto": where the device is made for it
     shard: str = "auto",  # what several processes share: "batch", "features" (each trains some), or "auto": features from 32,768 on, with topk or batch_topk on the CPU
-    slices: int | None = None,  # slices of a batch, whose gradients are added up: the same number gives the same SAE in one process and in several. None: one for each process, and two for a single one that trains topk or batch_topk on the CPU
+    slices: int | None = None,  # slices of a batch, whose gradients are added up: the same number gives the same SAE in one process and in several that take 1, 2, 4, ... of them each. None: one for each process, and two for a single one that trains topk or batch_topk on the CPU
     checkpoint: str | Path | None = None,  # folder to save the run in and to go on from; None: nowhere
     checkpoint_every: int = 200,  # steps between saves
     on_step=None,  # `on_step(steps done, values)`: loss, explained_variance, l0, dead_share
@@ -810,26 +840,11 @@ def fit_sae(
     settings = dict(n_latents=F, architecture=sae.activation, k=k, steps=default_steps(n_docs) if steps is None else steps, batch_size=batch_size, lr=default_lr(F) if lr is None else lr,
                     l1_coefficient=l1_coefficient, l0_coefficient=l0_coefficient, aux_coefficient=aux_coefficient, seed=seed, precision=precision)
     _check_settings(dict(settings, expansion_factor=expansion_factor, every=every, slices=slices, shard=shard), emb.shape)
+    by_feature = _by_feature(sae, shard, slices, device)
     sample = sample_rows(emb, 65_536, seed)
     start_at_documents_(set_scaling_(sae, sample), sample, seed=seed).to(device)
-    bf16 = (pick_precision(device) if precision == "auto" else precision) == "bfloat16"
-    coefficients = dict(dead_after=min(3 * n_docs, 100_000), bf16=first_says(bf16), l1_coefficient=l1_coefficient, aux_coefficient=aux_coefficient)
-    by_feature = size() > 1 and (shard == "features" or shard == "auto" and F >= 32_768 and _by_hand(sae))
-    if by_feature:
-        from saetm.distributed import FeatureCheckpoint, FeatureStep, join_features_
-        step = FeatureStep(sae, min(batch_size, n_docs), coefficients["dead_after"], coefficients["bf16"], _worth_compiling(settings["steps"] * batch_size * F // size()), aux_coefficient)
-        batches, optimizer = Shuffle(emb, batch_size, seed), torch.optim.Adam(step.parameters(), lr=settings["lr"], fused=True)
-    elif sae.W_dec.is_cuda and sae.activation != "jumprelu" and size() * (slices or 1) == 1:
-        from saetm.gpu import gpu_training
-        step, batches = gpu_training(sae, emb, batch_size, seed, lr=settings["lr"], **coefficients)
-        optimizer = step.optimizer
-    else:
-        from saetm.distributed import agree, slices_of
-        across = slices_of(min(batch_size, n_docs), slices, _by_hand(sae))     # rows of each process, added up in the same order by one or two; None: one sum
-        step = SAEStep(sae, numba=_worth_compiling(settings["steps"] * batch_size * F), across=across, l0_coefficient=l0_coefficient, **coefficients)
-        if across: agree(step)
-        batches = Shuffle(emb, batch_size, seed, device, hold_mb, window_mb, across=across)
-        optimizer = torch.optim.Adam(sae.parameters(), lr=settings["lr"], fused=torch.device(device).type != "mps")
+    step, batches, optimizer = _training(sae, emb, by_feature, slices, device, dict(settings, hold_mb=hold_mb, window_mb=window_mb))
+    if by_feature: from saetm.distributed import FeatureCheckpoint, join_features_
     if checkpoint is not None: checkpoint = (FeatureCheckpoint if by_feature else Checkpoint)(checkpoint, step, optimizer, dict(settings, data=fingerprint(emb)), checkpoint_every)
     fit(step, batches, settings["steps"], optimizer, warm_then_decay(settings["steps"]), step.after, on_step, every, checkpoint)
     if by_feature: join_features_(sae, step)
