@@ -1,5 +1,8 @@
-"""Two processes under torchrun give the files of one, tell an error once, and go on with another number of processes."""
+"""Several processes under torchrun give the files of one, tell an error once, and go on with another number of processes."""
+import hashlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,9 +11,16 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from saetm import load_corpus
+from saetm.corpus import count_words
+from saetm.emission import fit_emission, theta_from_acts
 from saetm.model import load_interpretation
+from saetm.ranks import count_words_by_rank, first_says, is_first, size
+from saetm.sae import encode_sparse
+from saetm.streams import count_to_shards
+from saetm.training import fit_sae
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*of the documents have no active feature")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
@@ -31,6 +41,26 @@ def save_part(folder, index, shard):
 test_memory.leave_on_disk(cli)
 streams._save_part = save_part
 raise SystemExit(cli.main(sys.argv[3:]))
+"""
+MANY = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import test_ranks
+from saetm.ranks import joined
+with joined(): test_ranks.do_all(Path(sys.argv[2]), *map(int, sys.argv[3:]))
+"""
+WORDS = """
+import os, signal, sys
+from saetm import cli, emission
+from saetm.ranks import rank
+add, sums = emission.sum_, []
+def add_until_killed(tensor):
+    sums.append(1)
+    if rank() == 2 and len(sums) == 3: os.kill(os.getpid(), signal.SIGKILL)
+    return add(tensor)
+emission.sum_ = add_until_killed
+raise SystemExit(cli.main(sys.argv[1:]))
 """
 TRAIN = "--n-latents 64 --top-k 4 --batch-size 128 --architecture batch_topk"
 
@@ -62,6 +92,8 @@ def folder(tmp_path_factory):
     (folder / "alone.py").write_text(ALONE)
     (folder / "all.py").write_text(ALL)
     (folder / "disk.py").write_text(DISK)
+    (folder / "many.py").write_text(MANY)
+    (folder / "words.py").write_text(WORDS)
     return folder
 
 
@@ -105,15 +137,16 @@ def wait_for(path, process):
 
 
 def test_a_killed_process_ends_the_job_and_the_run_goes_on_with_another_number(folder, one):
-    train = lambda name: f"train {TRAIN} --steps 1000 --run {folder / name} --quiet".split()
+    train = lambda name: f"train {TRAIN} --steps 1000 --slices 3 --run {folder / name} --quiet".split()
     alone(folder, *commands(folder, "whole")[:2], *commands(folder, "killed")[:2], " ".join(train("whole")))
     latest = folder / "killed" / "sae" / "checkpoints" / "latest.json"
 
-    two = torchrun(folder / "alone.py", folder / "pid", *train("killed"))
-    wait_for(latest, two)
+    three = torchrun(folder / "alone.py", folder / "pid", *train("killed"), n=3)
+    wait_for(latest, three)
     os.kill(int((folder / "pid.1").read_text()), signal.SIGKILL)
-    code, out, err = finish(two)
-    assert code == 1 and err.count("saetm train:") == 1 and "another of the 2 processes has failed" in err
+    code, out, err = finish(three)
+    assert code == 1 and err.count("saetm train") == 1 and "another of the 3 processes has failed" in err
+    assert "local_rank: 1" in err and "Signal 9 (SIGKILL)" in err
     assert not list((folder / "killed").rglob(".*.partial.*")) and not (folder / "killed" / "sae" / "sae.safetensors").exists()
 
     step = latest.read_bytes()
@@ -122,9 +155,19 @@ def test_a_killed_process_ends_the_job_and_the_run_goes_on_with_another_number(f
     single.kill()
     single.communicate()
 
-    code, _, err = finish(torchrun(folder / "alone.py", folder / "pid", *train("killed")))
+    code, _, err = finish(torchrun(folder / "alone.py", folder / "pid", *train("killed"), n=3))
     assert code == 0, err
     assert (folder / "killed" / "sae" / "sae.safetensors").read_bytes() == (folder / "whole" / "sae" / "sae.safetensors").read_bytes()
+
+
+def test_a_killed_process_ends_the_learning_of_words(folder, one):
+    shutil.copytree(one, folder / "words")
+    shutil.rmtree(folder / "words" / "emission")
+    code, _, err = finish(torchrun(folder / "words.py", "interpret", "--run", folder / "words", "--quiet", n=3))
+    assert code == 1 and err.count("saetm interpret") == 1 and "another of the 3 processes has failed" in err and "local_rank: 2" in err
+    assert not [path for path in (folder / "words" / "emission").rglob("*") if path.is_file()]
+    alone(folder, f"interpret --run {folder / 'words'} --quiet")
+    assert read_all(folder / "words") == read_all(one)
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -170,11 +213,11 @@ def test_two_processes_share_the_parts_of_documents_on_disk(folder, counted, one
     assert read_all(folder / "shared" / "embeddings") == read_all(one / "embeddings")
 
 
-@pytest.mark.parametrize("at, left, message, n", [("15:die", {*range(15, 24)}, "another of the 2 processes has failed", 1), ("3:die,20:die", {*range(3, 12), *range(20, 24)}, "", 3)])
-def test_counting_on_disk_goes_on_with_another_number_of_processes(folder, counted, at, left, message, n):
+@pytest.mark.parametrize("at, begin, left, message, n", [("12:die", 3, {*range(12, 16)}, "another of the 3 processes has failed", 1), ("3:die,20:die", 2, {*range(3, 12), *range(20, 24)}, "", 3)])
+def test_counting_on_disk_goes_on_with_another_number_of_processes(folder, counted, at, begin, left, message, n):
     name = f"left-to-{n}"
-    code, parts, err = on_disk(folder, name, 2, at)
-    assert code == 1 and err.count("saetm bow:") == bool(message) and message in err
+    code, parts, err = on_disk(folder, name, begin, at)
+    assert code == 1 and err.count("saetm bow") == bool(message) and message in err
     before = {part for _, part in parts}
     assert before <= {*range(24)} - left and not (folder / name / "bow" / "vocabulary.json").exists() and not (folder / name / "bow" / "stamp.json").exists()
     code, parts, err = on_disk(folder, name, n)
@@ -193,3 +236,80 @@ def test_an_error_in_counting_on_disk_is_told_once(folder, tmp_path, more, messa
     code, _, err = on_disk(folder, tmp_path, 2, **more)
     assert code == 1 and err.count(message) == 1 and err.count("saetm bow") == 1, err
     assert "another of the 2" not in err and not (tmp_path / "bow" / "vocabulary.json").exists()
+
+
+def planted():
+    "Embeddings (1000, 24) of sixteen causes, and word counts."
+    causes, rng = np.random.default_rng(0).normal(size=(1000, 16)), np.random.default_rng(1)
+    return (causes @ rng.normal(size=(16, 24))).astype(np.float32), rng.poisson(.2, (1000, 60))
+
+
+def train(emb, last=40, **settings):
+    "Train for 40 steps, or until one of them; return the SAE, or None, and [step, loss, share of dead features] of each step."
+    seen = []
+    def on_step(step, values):
+        seen.append([step, values["loss"], values["dead_share"]])
+        if step == last < 40: raise KeyboardInterrupt
+    try: return fit_sae(emb, n_latents=130, k=4, steps=40, batch_size=250, precision="float32", every=1, on_step=on_step, checkpoint_every=10, **settings), seen
+    except KeyboardInterrupt: return None, seen
+
+
+def digest(*arrays):
+    "Name arrays by their bytes, which are the same on all ranks."
+    name = hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
+    assert first_says(name) == name
+    return name
+
+
+def train_and_learn_words(shard, slices):
+    "Return the digest of an SAE, the steps of its training, and how its words predict."
+    (emb, counts), found = planted(), {}
+    for name in ("topk", "batch_topk"):
+        sae, seen = train(emb, architecture=name, slices=slices, shard=shard)
+        fit = fit_emission(theta_from_acts(encode_sparse(sae, emb)), counts)
+        found[name] = digest(*(tensor.numpy() for tensor in sae.state_dict().values())), seen, fit.n_passes, fit.perplexity
+    return found
+
+
+def go_on(folder, last):
+    "Train from where others stopped to a step, and return the steps."
+    return {shard: train(planted()[0], last, shard=shard, checkpoint=folder / f"on-{shard}")[1] for shard in ("batch", "features")}
+
+
+def do_all(folder, slices, last):
+    "Do what is told of below, in all processes there are; rank 0's results are written."
+    found = dict(batch=train_and_learn_words("batch", slices), features=train_and_learn_words("features", None), gone_on=go_on(folder, last))
+    docs = pd.read_parquet(folder / "docs.parquet").text.tolist()[:1000]
+    on_disk, inside = count_to_shards(docs, folder / f"counts-{size()}", part_docs=90), count_words_by_rank(docs)
+    found["counts"] = on_disk.vocabulary, digest(on_disk.counts[:].toarray())
+    if is_first(): assert inside.vocabulary == on_disk.vocabulary and (inside.counts != on_disk.counts[:]).nnz == 0
+    if is_first(): (folder / f"many-{size()}.json").write_text(json.dumps(found))
+
+
+def test_three_and_four_processes_do_what_one_does(folder):
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)                                   # as in each of the others
+    def job(n, *arguments):
+        code, _, err = finish(torchrun(folder / "many.py", os.path.dirname(os.path.abspath(__file__)), folder, *arguments, n=n))
+        assert code == 0, err
+        return json.loads((folder / f"many-{n}.json").read_text())
+    try:
+        four = job(4, 4, 15)
+        gone_on = go_on(folder, 25)
+        three, one = job(3, 6, 40), {slices: train_and_learn_words("auto", slices) for slices in (4, 6, None)}
+        bow = count_words(pd.read_parquet(folder / "docs.parquet").text.tolist()[:1000])
+    finally: torch.set_num_threads(before)
+    for many, slices in ((four, 4), (three, 6)):
+        for name, (sae, seen, n_passes, perplexity) in one[slices].items():
+            assert seen[-1][2] > 0                             # some features have died, and are revived
+            assert many["batch"][name][0] == sae               # to the last bit
+            np.testing.assert_allclose(many["batch"][name][1], seen, rtol=1e-6)
+            np.testing.assert_allclose(many["batch"][name][3], perplexity, rtol=1e-5)
+            assert many["batch"][name][2] == n_passes
+        for name in ("topk", "batch_topk"): np.testing.assert_allclose(many["features"][name][1], one[None][name][1], rtol=1e-4)      # up to rounding
+        assert many["counts"] == [bow.vocabulary, digest(bow.counts.toarray())]
+    whole = np.array(one[None]["topk"][1])
+    for shard in ("batch", "features"):
+        for seen, first, last in ((four["gone_on"], 1, 15), (gone_on, 11, 25), (three["gone_on"], 21, 40)):
+            assert [step for step, *_ in seen[shard]] == list(range(first, last + 1))
+            np.testing.assert_allclose(seen[shard], whole[first - 1:last], rtol=1e-3)
