@@ -28,11 +28,11 @@ import torch
 from fastcore.docments import docments
 from scipy import sparse
 
-from .corpus import _is_json_list, _open_hub, atomic_path, count_words, load_documents, read_json, write_json
+from .corpus import atomic_path, count_words, is_json_list, load_documents, open_hub, read_json, write_json
 from .data import corpus_names, load_corpus
 from .embedding import check_embeddings, documents_checksum, embed_to_shards, open_embeddings
 from .emission import fit_emission
-from .memory import _BASE, Embedding, Shapes, encoder_needs, format_bytes, parse_memory, plan_memory, text_sizes
+from .memory import PROGRAM_BYTES, Embedding, Shapes, encoder_needs, format_bytes, known_facts, parse_memory, plan_memory, text_sizes
 from .merging import corpus_word_vectors, describe_topics, feature_vectors
 from .model import (SAETM, SETTINGS, Bar, check_n_topics, check_settings, check_stamp, check_width, default_min_df, file_digest, file_digests, find_recipe,
                          interpret_features, load_arrays, load_interpretation, load_reported_sae, load_shares, open_sae, run_checksum, read_settings, save_arrays, save_embeddings,
@@ -90,19 +90,13 @@ def run_shapes(
 ) -> Shapes:           # how large it is, as far as its files tell; typical numbers for the rest
     "Gather the shapes of a run."
     settings, told = split_settings(model.settings)[fit_sae], dict(n_docs=0, n_topics=model.n_topics)
-    counts = _about(run, "bow/vocabulary.json", "n_docs", "words", "doc_freq")
-    emb, sae = _about(run, "embeddings/manifest.json", "rows", "width"), _about(run, "sae/settings.json", "n_latents", "k")
+    counts = known_facts(Path(run) / "bow/vocabulary.json", "n_docs", "words", "doc_freq")
+    emb, sae = known_facts(Path(run) / "embeddings/manifest.json", "rows", "width"), known_facts(Path(run) / "sae/settings.json", "n_latents", "k")
     if counts.get("n_docs"): told |= dict(n_docs=counts["n_docs"], n_words=len(counts["words"]), words_per_doc=max(1, sum(counts["doc_freq"]) / counts["n_docs"]))
     if emb.get("width"): told |= dict(n_docs=emb["rows"], d_embed=emb["width"], n_latents=settings.get("n_latents") or settings.get("expansion_factor", 4) * emb["width"])
     told |= {"k": settings.get("k", 32), **{name: sae[name] for name in sae if name in ("n_latents", "k")}}
     shapes = Shapes(**told, batch_size=settings.get("batch_size", 1024))
     return shapes._replace(entries=float(np.minimum(shapes.n_latents, shapes.k * np.array(counts["doc_freq"])).sum())) if counts.get("n_docs") else shapes
-
-def _about(run, name, *needed):
-    "Read what a file tells for a plan; nothing where it is missing or damaged, which the step itself will find."
-    try: found = read_json(Path(run) / name)
-    except (OSError, ValueError): return {}
-    return found if isinstance(found, dict) and set(needed) <= set(found) else {}
 
 def run_plan(
     run,               # folder of a run
@@ -331,15 +325,15 @@ def _documents(args, may_stream=False, share=1/4):
     "Read the documents, or open them for reading a few at a time where this share of the memory is too little for them and the step can take them so."
     run, memory, source = getattr(args, "run", None), getattr(args, "memory", None), args.documents
     of_pictures = run is not None and (Path(run) / "embeddings" / "images.json").exists()
-    if source.startswith("hub:"): source = _open_hub(source[4:], args.split)
+    if source.startswith("hub:"): source = open_hub(source[4:], args.split)
     large = first_says(documents_bytes(source, args.text) > parse_memory(memory) * share)
     if not _is_whole(source, memory) and may_stream and large and not of_pictures: return stream_documents(source, args.text, args.split)
     return keep_rows(run, load_documents(source, text=args.text, split=args.split))
 
 def _is_whole(source, memory):
     "Tell whether a file can only be read whole; one that is too large for a given cap is refused."
-    if not isinstance(source, str) or Path(source).suffix.lower() != ".json" or not Path(source).is_file() or _is_json_list(Path(source)): return False
-    need = 3 * Path(source).stat().st_size + _BASE                             # the text, and what it says
+    if not isinstance(source, str) or Path(source).suffix.lower() != ".json" or not Path(source).is_file() or is_json_list(Path(source)): return False
+    need = 3 * Path(source).stat().st_size + PROGRAM_BYTES                             # the text, and what it says
     if memory is not None and need > parse_memory(memory):
         raise ValueError(f"{source} is a JSON object of columns, which is read whole and takes up to {format_bytes(need)}; the cap is {format_bytes(parse_memory(memory))}: raise --memory, or write it as a list of objects, which is read a few at a time")
     return True

@@ -123,7 +123,7 @@ class Slices(Across):
         sum_(self.flat)
         return dict(values, fired=fired > 0, **dict(zip(("loss", "error", "l0"), told.clone())))
 
-
+# %% ../nbs/04b_distributed.ipynb #dcf3c1aa
 def slices_of(
     n_docs,         # documents of a batch
     slices=None,    # slices of a batch, a multiple of the number of processes; None: one for each process

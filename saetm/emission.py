@@ -370,6 +370,7 @@ def _by_word(docs, words, counts, blocks):
     cuts = torch.searchsorted(words, torch.tensor([b.start for b in blocks], dtype=torch.int32, device=words.device)).tolist() if len(blocks) > 1 else [0]
     return docs[order], words, counts[order], [*cuts, len(words)]
 
+# %% ../nbs/05_emission.ipynb #2089c698
 def _send_at_once(theta, bow, rows, blocks, device):
     "Send matrices in memory as they are, and turn them into one chunk on the device."
     import torch

@@ -24,8 +24,8 @@ import sys
 import numpy as np
 from scipy import sparse
 
-from .corpus import (BagOfWords, _check_pruning, _check_vocabulary, _dataset_split, _document_bounds, _load_csr, _nothing_left, _open_hub, _read_file, atomic_path, count_shard, count_words,
-                          load_bow, load_documents, read_json, save_bow, write_json)
+from .corpus import (BagOfWords, _check_pruning, _check_vocabulary, _dataset_split, _document_bounds, _load_csr, _nothing_left, _read_file, atomic_path, count_shard, count_words,
+                          load_bow, load_documents, open_hub, read_json, save_bow, write_json)
 from .embedding import _add_document, documents_checksum
 from .ranks import first_says, is_first, part, size, wait
 from .sparse_shards import SparseShards, SparseWriter, collect_rows, open_sparse, row_chunks
@@ -80,7 +80,7 @@ def stream_documents(
 ) -> DocumentStream:     # the documents (D,), on disk
     "Open documents for reading a few at a time."
     name = str(source) if isinstance(source, (str, os.PathLike)) else "the data set"
-    if name.startswith("hub:"): source = _open_hub(name[4:], split)
+    if name.startswith("hub:"): source = open_hub(name[4:], split)
     elif isinstance(source, (str, os.PathLike)): return _checked(DocumentStream(lambda: _read_file(Path(source), text), name))
     if not hasattr(source, "column_names"): raise TypeError(f"documents are streamed from files and data sets, got a {type(source).__name__}; lists are in memory already")
     source = _dataset_split(source, text, split, name)
@@ -126,7 +126,7 @@ class WordTable:
             last, total = word, count + (total if word == last else 0)
         if last is not None: yield last, total
 
-
+# %% ../nbs/01c_streams.ipynb #bd53fc22
 def choose_words(
     table,                         # WordTable
     n_docs,                        # number of documents D
