@@ -99,13 +99,16 @@ def _pick(names, text, where):
     "Return the position of column `text` among `names`, or list the columns that exist."
     names = [str(name) for name in names]
     if text in names: return names.index(text)
-    raise ValueError(f"{where} has no column {text!r}; it has: {', '.join(names) or 'no columns'}. Name the one with the documents: text=...")
+    shown = ", ".join(name if name == name.strip() != "" else repr(name) for name in names)
+    raise ValueError(f"{where} has no column {text!r}; it has: {shown or 'no columns'}. Name the one with the documents: text=...")
 
 @contextmanager
 def _open_text(path, newline=None):
     "Open a UTF-8 file; bytes that are no text raise a ValueError that names the file."
     with open(path, "rb") as file:
-        if b"\0" in file.read(1 << 16): raise ValueError(f"{path}: a binary file, not text; expected UTF-8 {path.suffix} content")
+        start = file.read(1 << 16)
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"): raise ValueError(f"{path}: UTF-16 text; save it as UTF-8")
+    if b"\0" in start: raise ValueError(f"{path}: a binary file, not text; expected UTF-8 {path.suffix} content")
     try:
         with open(path, encoding="utf-8-sig", newline=newline) as file: yield file
     except UnicodeDecodeError as error:
@@ -124,6 +127,8 @@ def _read_csv(path, text):
         with _open_text(path, newline="") as file:
             rows = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
             header = next(rows, [])
+            if len(header) == 1 and text not in header and (other := re.search("[;\t|,]", header[0])):
+                raise ValueError(f"{path}: the header {header[0]!r} is one field; fields of {path.suffix} files are separated by {'tabs' if path.suffix.lower() == '.tsv' else 'commas'}, these by {other[0]!r}")
             column = _pick(header, text, path)
             for row in filter(None, rows):
                 if len(row) != len(header):
