@@ -108,7 +108,7 @@ def bootstrap_shares(
     rng, binary, ends = np.random.default_rng(seed), bool(np.isin(values.data, (0, 1)).all()), []
     for group in range(n_groups):
         own = values[codes == group]
-        n, share = own.shape[0], np.asarray(own.mean(0)).ravel()
+        n, share = own.shape[0], np.asarray(own.sum(0)).ravel() / own.shape[0]      # exactly 1 where all are covered
         if binary: drawn = rng.binomial(n, share, (n_boot, len(share))) / n
         else: drawn = (own.T @ rng.multinomial(n, np.full(n, 1 / n), n_boot).T.astype(np.float64)).T / n
         low, high = np.quantile(drawn, [.025, .975], axis=0)
