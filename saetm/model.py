@@ -8,8 +8,8 @@ __all__ = ['RECIPES', 'SETTINGS', 'DEFAULTS', 'PARTS', 'Recipe', 'find_recipe', 
            'check_stamp', 'stamp_run', 'save_arrays', 'load_arrays', 'save_interpretation', 'load_interpretation',
            'save_topics', 'load_shares', 'load_topics', 'topic_frame', 'save_embeddings', 'load_reported_sae',
            'open_sae', 'check_width', 'NotFittedError', 'Bar', 'SAETM', 'check_n_topics', 'check_settings',
-           'prepare_pictures', 'check_documents_of_pictures', 'Hierarchy', 'write_settings', 'read_settings',
-           'run_checksum']
+           'check_device', 'prepare_pictures', 'check_documents_of_pictures', 'Hierarchy', 'write_settings',
+           'read_settings', 'run_checksum']
 
 # %% ../nbs/07_model.ipynb #c5e20139
 import hashlib
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from scipy import sparse
 
 from .corpus import atomic_path, check_documents, count_words, read_json, write_json
@@ -413,8 +414,10 @@ def check_settings(
 ) -> int | None:       # number of features F, where it is known
     "Raise unless all settings are in range."
     split_settings(model.settings); check_n_topics(model.n_topics)
+    if isinstance(model.seed, bool) or not isinstance(model.seed, (int, np.integer)) or not 0 <= model.seed < 2**32: raise ValueError(f"seed must be a whole number in 0..2**32 - 1, got {model.seed!r}")
     given = {**DEFAULTS, "pi": find_recipe(model.recipe).pi, **model.settings}
     for name, value in given.items():
+        if isinstance(DEFAULTS[name], bool) and value not in (True, False): raise TypeError(f"{name} must be True or False, got {value!r}")
         if name == "tokenizer" or isinstance(DEFAULTS[name], (str, bool)) or (value is None and DEFAULTS[name] is None): continue
         if isinstance(value, bool) or not isinstance(value, numbers.Real): raise TypeError(f"{name} must be a number, got {value!r}")
         if not np.isfinite(value): raise ValueError(f"{name} must be finite, got {value}")
@@ -429,6 +432,20 @@ def check_settings(
     SAE(1, k if n_latents is None else n_latents, given["architecture"], k)
     return n_latents
 
+# %% ../nbs/07_model.ipynb #d3v1ce02
+def check_device(
+    device,            # "cpu", "cuda", "cuda:1" or "mps"
+):
+    "Raise unless this machine has such a device."
+    try: kind = torch.device(device).type if isinstance(device, (str, torch.device)) else None
+    except RuntimeError: kind = None                               # torch's own list is of twenty
+    there = dict(cpu=True, cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available())
+    if kind not in there: raise ValueError(f"device must be cpu, cuda or mps, got {device!r}")
+    if not there[kind]: raise ValueError(f"device {str(device)!r} is not on this machine, or torch {torch.__version__} was built without it: there is {', '.join(name for name in there if there[name])}")
+    n = torch.cuda.device_count() if kind == "cuda" else 1
+    if (torch.device(device).index or 0) >= n: raise ValueError(f"device must have a number in 0..{n - 1}, got {str(device)!r}")
+
+
 # %% ../nbs/07_model.ipynb #42c859ae
 from fastcore.basics import patch
 
@@ -436,6 +453,7 @@ from fastcore.basics import patch
 def _check(self:SAETM, docs, embeddings):
     "Check documents, settings and embeddings before any work."
     docs = check_documents(docs)
+    check_device(self.device)
     if len(docs) < 2: raise ValueError(f"topics need at least 2 documents, got {len(docs)}")
     sae = None if self.sae is None else open_sae(self.sae)
     if embeddings is not None: embeddings = check_embeddings(open_embeddings(embeddings), len(docs))
@@ -673,7 +691,7 @@ def representative_rows(
 ) -> np.ndarray:       # rows of the corpus, the most representative first
     "Find the documents closest to a topic's centre among those assigned to it."
     self._fitted("representative_rows", "result_")
-    rows = np.flatnonzero(self.topics_ == self._topic(topic))
+    n, rows = check_count(n, "n"), np.flatnonzero(self.topics_ == self._topic(topic))
     cosine = np.concatenate([self.directions_[rows[i:i + 2**15]] @ self.result_.centroids[topic] for i in range(0, max(1, len(rows)), 2**15)])
     return rows[np.argsort(-cosine, kind="stable")[:n]]
 
@@ -726,6 +744,7 @@ def find_topics(
     "Find the topics closest to a query."
     self._fitted("find_topics", "result_")
     if not isinstance(query, str) or not query.strip(): raise ValueError(f"query must be a text, got {query!r}")
+    n = check_count(n, "n")
     vector = self._embed([query]) if self.image_check_ is None else self._words_vector(query)
     cosine = (centre_rows(vector, self.mean_) @ self.result_.centroids.T)[0]
     order = np.argsort(-cosine, kind="stable")[:n]
@@ -790,6 +809,7 @@ def hierarchy(
 ) -> Hierarchy:        # topics at each level, and who belongs to whom
     "Merge features into nested levels of topics; the model's own topics stay."
     self._fitted("hierarchy")
+    if isinstance(levels, (str, bytes)) or not hasattr(levels, "__iter__"): raise TypeError(f"levels must be a list of numbers of topics, such as [10, 50], got {levels!r}")
     bad = [n for n in levels if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1]
     if bad: raise ValueError(f"levels must be whole numbers of 1 or more, got {bad[0]!r}")
     merged = merge_levels(self.theta_, self.vectors_, levels, self.recipe_.centre, self.seed_)
@@ -1086,7 +1106,7 @@ def load(
     "Read a model from a folder."
     from saetm.judges import load_names
     from saetm.images import read_image_check
-    check_stamp(path, ".")
+    check_device(device); check_stamp(path, ".")
     folder, params = Path(path), read_settings(path)
     model = cls(**{**params, "device": device})
     check = read_image_check(folder / "embeddings") if (folder / "embeddings" / "images.json").exists() else None
