@@ -14,6 +14,7 @@ __all__ = ['DEMO_IMAGES', 'is_fresh', 'run_model', 'keep_settings', 'say', 'run_
 # %% ../nbs/18_cli.ipynb #c7b9c3e0
 import argparse
 import contextlib
+import difflib
 import hashlib
 import inspect
 import io
@@ -34,7 +35,7 @@ from .embedding import check_embeddings, documents_checksum, embed_to_shards, op
 from .emission import fit_emission
 from .memory import PROGRAM_BYTES, Embedding, Shapes, encoder_needs, format_bytes, known_facts, parse_memory, plan_memory, text_sizes
 from .merging import corpus_word_vectors, describe_topics, feature_vectors
-from .model import (SAETM, SETTINGS, Bar, check_n_topics, check_settings, check_stamp, check_width, default_min_df, file_digest, file_digests, find_recipe,
+from .model import (SAETM, SETTINGS, Bar, check_device, check_n_topics, check_settings, check_stamp, check_width, default_min_df, file_digest, file_digests, find_recipe,
                          interpret_features, load_arrays, load_interpretation, load_reported_sae, load_shares, open_sae, run_checksum, read_settings, save_arrays, save_embeddings,
                          save_interpretation, save_topics, split_settings, stamp_run, topic_frame, write_settings, write_stamp)
 from .ranks import assigned_place, count_words_by_rank, first_says, is_first, joined, may_report, rank, size, wait, RankLost
@@ -66,6 +67,7 @@ def run_model(
     stored = read_settings(folder) if (Path(folder) / "settings.json").exists() else {}
     model = SAETM(**{**stored, **given})
     check_settings(model, d_embed)
+    if "device" in vars(args): check_device(model.device)      # steps without the option work on the CPU
     return model
 
 def keep_settings(
@@ -328,7 +330,10 @@ def _documents(args, may_stream=False, share=1/4):
     if source.startswith("hub:"): source = open_hub(source[4:], args.split)
     large = first_says(documents_bytes(source, args.text) > parse_memory(memory) * share)
     if not _is_whole(source, memory) and may_stream and large and not of_pictures: return stream_documents(source, args.text, args.split)
-    return keep_rows(run, load_documents(source, text=args.text, split=args.split))
+    try: return keep_rows(run, load_documents(source, text=args.text, split=args.split))
+    except (ValueError, TypeError) as error:
+        if str(args.documents) in str(error): raise
+        raise type(error)(f"{args.documents}: {error}") from error
 
 def _is_whole(source, memory):
     "Tell whether a file can only be read whole; one that is too large for a given cap is refused."
@@ -346,12 +351,13 @@ def _images(args, source):
         plan_memory(Shapes(0, embedding=held), first_says(parse_memory(args.memory)), ("embed",), True).require("embed")
     return list_images(source, args.image, split=args.split).images
 
+# %% ../nbs/18_cli.ipynb #c0lumn02
 def _column(args, name):
     "Read another column of the documents' source, or None."
     column = getattr(args, name, None)
     if not column: return None
     values = load_column(args.documents, column)
-    return keep_rows(getattr(args, "run", None), [str(value) for value in values])
+    return keep_rows(getattr(args, "run", None), ["" if value is None or value != value else str(value) for value in values])
 
 def load_column(
     source,            # csv, tsv, jsonl, json or parquet file
@@ -359,7 +365,8 @@ def load_column(
 ):                     # its values (D,)
     "Read one column of a table as text."
     import pandas as pd
-    readers = {".parquet": pd.read_parquet, ".csv": pd.read_csv, ".jsonl": lambda path: pd.read_json(path, lines=True), ".json": pd.read_json, ".tsv": lambda path: pd.read_csv(path, sep="\t")}
+    kept = dict(keep_default_na=False, na_values=[""])         # "NA" and "None" are texts, an empty field is none
+    readers = {".parquet": pd.read_parquet, ".csv": lambda path: pd.read_csv(path, **kept), ".jsonl": lambda path: pd.read_json(path, lines=True), ".json": pd.read_json, ".tsv": lambda path: pd.read_csv(path, sep="\t", **kept)}
     kind = Path(source).suffix.lower()
     if kind not in readers: raise ValueError(f"{source}: titles, labels, groups and dates come from {', '.join(readers)} files")
     table = readers[kind](source)
@@ -502,7 +509,8 @@ def foreign_topics(args, docs):
     sets = read_topic_words(args.path)
     words = sorted({word for topics in sets.values() for topic in topics for word in topic})
     bow = count_words(docs, vocabulary=words) if docs is not None else None
-    shares = None if not args.shares else sparse.load_npz(args.shares) if str(args.shares).endswith(".npz") else np.load(args.shares, allow_pickle=False)
+    try: shares = None if not args.shares else sparse.load_npz(args.shares) if str(args.shares).endswith(".npz") else np.load(args.shares, allow_pickle=False)
+    except (ValueError, EOFError) as error: raise ValueError(f"{args.shares}: not a file of numbers that np.save or scipy.sparse.save_npz wrote") from error
     if shares is not None and len(sets) > 1: raise ValueError(f"--shares belong to one set of topics, {args.path} has {len(sets)}")
     for name, topics in sets.items(): yield name, topics, dict(bow=bow, shares=shares)
 
@@ -684,13 +692,27 @@ def _value(text):
         except ValueError: continue
     return text
 
+_DEFAULTS = dict(min_df="1 to 5, a two hundredth of the documents")       # where a run chooses another than the function
+
+class _Parser(argparse.ArgumentParser):
+    "A parser of one command, which itself refuses what it does not know."
+    def parse_known_args(self, args=None, namespace=None):
+        known = [option for action in self._actions for option in action.option_strings]
+        unknown = [word for word in map(lambda word: word.split("=")[0], args or ()) if word.startswith("--") and len(word) > 2 and not any(option.startswith(word) for option in known)]
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], known, 1)
+            self.error(f"there is no option {unknown[0]}" + (f"; did you mean {near[0]}?" if near else ""))
+        namespace, rest = super().parse_known_args(args, namespace)
+        if rest: self.error(f"too many arguments: {' '.join(rest)}")
+        return namespace, rest
+
 def _add_settings(parser, function, names):
     "Add an option for each setting of a function."
     told = docments(function, full=True, returns=False)
     for name in names:
         if name == "tokenizer": continue
         flags = [f"--{name.replace('_', '-')}", *(["--top-k"] if name == "k" else [])]
-        default, text = told[name].default, (told[name].docment or "").replace("%", "%%").replace("\n", " ")
+        default, text = _DEFAULTS.get(name, told[name].default), (told[name].docment or "").replace("%", "%%").replace("\n", " ")
         parser.add_argument(*flags, dest=name, type=_value, default=None, metavar=name.split("_")[-1].upper(), help=f"{text} (default: {default})")
 
 # %% ../nbs/18_cli.ipynb #6997d1ca
@@ -823,7 +845,7 @@ def make_parser() -> argparse.ArgumentParser:   # the parser of the command line
     parser = argparse.ArgumentParser(prog="saetm", description="Topic models from sparse autoencoders.")
     from saetm import __version__
     parser.add_argument("--version", action="version", version=f"saetm {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     for name, (function, reads, functions, shared) in _commands.items():
         sub = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
         if reads:
@@ -870,8 +892,16 @@ def _parse(argv):
     if quiet: warnings.simplefilter("ignore")
     return args
 
+def _warn(message, *_, **__): print(f"warning: {message}", file=sys.stderr)
+
+def _told(error):
+    "Say what went wrong in the words of the command line."
+    if isinstance(error, OSError) and error.filename and error.strerror: return f"{error.filename}: {error.strerror}"
+    return str(error).replace("documents: text=...", "documents: --text COLUMN")
+
 def _run(args):
     "Run the command, together with the other processes where the work can be shared."
+    if getattr(args, "run", None) and Path(args.run).is_file(): raise ValueError(f"{args.run} is a file; a run is a folder")
     if args.command in _together:
         with joined(): args.function(args)
     elif args.command == "demo" or assigned_place().rank == 0: args.function(args)
@@ -883,13 +913,16 @@ def main(
     "Run a command."
     try: args = _parse(argv)
     except SystemExit as stop: return stop.code or 0
-    try: _run(args)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn                           # the message alone, without a line of code
+            _run(args)
     except KeyboardInterrupt as error:
         if may_report(error): print("\nstopped; the same command goes on where it was", file=sys.stderr)
         return 1
     except Exception as error:
         if not may_report(error): return 1                     # another process has told
         if args.debug or not isinstance(error, (ValueError, TypeError, OSError, ImportError, RankLost)): raise
-        print(f"saetm {args.command}{f' (process {rank()} of {size()})' if rank() else ''}: {error}", file=sys.stderr)
+        print(f"saetm {args.command}{f' (process {rank()} of {size()})' if rank() else ''}: {_told(error)}", file=sys.stderr)
         return 1
     return 0

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import sparse
 
 from saetm import SAE, SAETM, load_documents
@@ -184,6 +185,40 @@ def test_a_file_that_is_no_text_is_named(command, tmp_path, suffix, content):
     assert status == 1 and path.name in error and not (tmp_path / "run" / "bow").exists()
 
 
+def test_documents_that_are_none_are_told_with_their_file(command, tmp_path):
+    (tmp_path / "nested.jsonl").write_text('{"text": {"body": "engine"}}\n' * 3)
+    (tmp_path / "header.csv").write_text("text,year\n")
+    for name, told in (("nested.jsonl", "3 of 3 are not, the first at position 0 .dict."), ("header.csv", "there are no documents")):
+        status, _, error = command("bow", tmp_path / name, "--run", tmp_path / "run")
+        assert status == 1 and re.search(f"{name}: .*{told}", error), error
+
+
+def test_a_command_asks_for_a_column_in_its_own_words(command, tmp_path):
+    (tmp_path / "docs.csv").write_text("body\nengine\n")
+    status, _, error = command("bow", tmp_path / "docs.csv", "--run", tmp_path / "run")
+    assert status == 1 and "it has: body. Name the one with the documents: --text COLUMN" in error and "text=" not in error
+
+
+def test_names_of_columns_show_their_spaces(command, tmp_path):
+    (tmp_path / "docs.csv").write_text("id, Body Text ,\n1,engine,\n")
+    status, _, error = command("bow", tmp_path / "docs.csv", "--text", "Body Text", "--run", tmp_path / "run")
+    assert status == 1 and "it has: id, ' Body Text ', ''." in error, error
+
+
+@pytest.mark.parametrize("name, content, told", [("docs.csv", "text;year\nengine;1\n", "by commas, these by ';'"), ("docs.csv", "text\tyear\nengine\t1\n", r"by commas, these by '\t'"), ("docs.tsv", "text,year\nengine,1\n", "by tabs, these by ','")])
+def test_another_separator_is_told(command, tmp_path, name, content, told):
+    (tmp_path / name).write_text(content)
+    status, _, error = command("bow", tmp_path / name, "--run", tmp_path / "run")
+    assert status == 1 and name in error and told in error, error
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".jsonl", ".json"])
+def test_utf_16_is_told_from_a_binary_file(command, tmp_path, suffix):
+    (tmp_path / f"docs{suffix}").write_text("text\nengine\n", encoding="utf-16")
+    status, _, error = command("bow", tmp_path / f"docs{suffix}", "--run", tmp_path / "run")
+    assert status == 1 and f"docs{suffix}: UTF-16 text; save it as UTF-8" in error, error
+
+
 def test_a_parquet_file_cut_short_is_named(command, tmp_path):
     path = tmp_path / "docs.parquet"
     pd.DataFrame(dict(text=DOCS)).to_parquet(path)
@@ -293,6 +328,7 @@ FURTHER = [
     ("n_latents", 0), ("n_latents", 2.5), ("steps", 0), ("batch_size", 0), ("lr", 0), ("lr", -1.), ("architecture", "gated"), ("l1_coefficient", -1),
     ("top_p", 0), ("top_p", 1.1), ("kappa", -1), ("min_share", 1), ("min_share", -.5), ("held_out", 1), ("held_out", -.1), ("passes", 0), ("method", "sgd"),
     ("min_df", 0), ("min_df", 1.5), ("max_df", 0), ("max_df", -.5), ("max_words", 0), ("language", "klingon"), ("recipe", "house"), ("precision", "float8"),
+    ("device", "tpu"), ("device", "cpu:9"), ("device", 1), ("seed", -1), ("seed", 1.5), ("seed", "x"), ("lemmas", "maybe"), ("idf_weighting", "no"),
 ]
 
 
@@ -339,6 +375,40 @@ def test_levels_of_a_hierarchy_out_of_range(fitted, levels):
     with pytest.raises(ValueError, match="levels|n_topics"): fitted.hierarchy(levels)
 
 
+@pytest.mark.parametrize("levels", [5, None, "10"], ids=repr)
+def test_levels_that_are_no_list(fitted, levels):
+    with pytest.raises(TypeError, match=f"levels must be a list of numbers of topics.* got {levels!r}"): fitted.hierarchy(levels)
+
+
+@pytest.mark.parametrize("n, error", [(0, ValueError), (-1, ValueError), ("a", TypeError), (1.5, TypeError)], ids=repr)
+def test_a_number_of_answers_that_is_none(fitted, n, error):
+    with pytest.raises(error, match=f"n must be .*{n}"): fitted.get_representative_docs(0, n=n)
+    with pytest.raises(error, match=f"n must be .*{n}"): fitted.find_topics("engine", n=n)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_device_that_this_machine_has_not_is_refused_before_documents_are_embedded(command, run_copy):
+    model = small_model(device="cuda")
+    with pytest.raises(ValueError, match="device 'cuda' is not on this machine.*: there is cpu"): model.fit(DOCS)
+    assert model.encoder.calls == 0
+    before = read_all(run_copy)
+    status, _, error = command("train", "--steps", 3, "--device", "cuda", "--run", run_copy)
+    assert status == 1 and "device 'cuda' is not on this machine" in error
+    assert changed(before, read_all(run_copy)) == []
+
+
+def test_a_run_made_on_another_device_can_still_be_merged_here(command, run_copy):
+    settings = json.loads((run_copy / "settings.json").read_text())
+    settings["params"]["device"] = "cuda"
+    (run_copy / "settings.json").write_text(json.dumps(settings))
+    status, _, error = command("merge", "--n-topics", 2, "--run", run_copy)
+    assert (status, error) == (0, "")
+
+
+def test_a_model_is_not_loaded_onto_a_device_that_is_none(saved):
+    with pytest.raises(ValueError, match="device must be cpu, cuda or mps, got 'tpu'"): SAETM.load(saved[0] if isinstance(saved, tuple) else saved, "tpu")
+
+
 @pytest.mark.parametrize("topic", [-1, 3, 1.5, "0", True], ids=repr)
 def test_a_topic_that_is_not_there(fitted, topic):
     for call in (fitted.get_topic, fitted.get_topic_info, fitted.get_representative_docs, fitted.representative_rows):
@@ -351,6 +421,7 @@ def test_a_topic_that_is_not_there(fitted, topic):
     ("interpret --pi 0", "pi", "0"), ("interpret --pi 1.5", "pi", "1.5"), ("interpret --tau -1", "tau", "-1"), ("interpret --recipe house", "recipe", "house"),
     ("merge --n-topics 0", "n_topics", "0"), ("merge --n-topics 1", "n_topics", "1"), ("merge --n-topics 2.5", "n_topics", "2.5"),
     ("merge --n-topics many", "n_topics", "many"), ("merge --n-topics 5000", "n_topics", "5000"), ("merge --kappa -1", "kappa", "-1"),
+    ("train --device tpu", "device", "tpu"), ("interpret --device tpu", "device", "tpu"), ("train --seed x", "seed", "x"), ("merge --seed -1", "seed", "-1"), ("interpret --idf-weighting maybe", "idf_weighting", "maybe"),
 ])
 def test_an_option_out_of_range_is_named_and_not_kept_in_the_run(command, run_copy, arguments, name, value):
     before = read_all(run_copy)
@@ -839,3 +910,56 @@ def test_one_document_is_not_enough():
 
 def test_documents_that_are_all_alike_say_so():
     with pytest.raises(ValueError, match="all the same"): small_model(max_df=1.0).fit([THEMES[0]] * 20)
+
+
+# Options, folders, and columns beside the documents
+
+@pytest.mark.parametrize("line, told", [
+    ("bow a.txt b.txt --run r", "saetm bow: error: too many arguments: b.txt"), ("bow a.txt --rnu r", "saetm bow: error: there is no option --rnu; did you mean --run?"),
+    ("train --run r --stesp=3", "saetm train: error: there is no option --stesp; did you mean --steps?"),
+])
+def test_a_usage_error_names_the_command_and_the_word(command, line, told):
+    status, _, error = command(*line.split())
+    assert status == 2 and error.startswith(f"usage: saetm {line.split()[0]} ") and error.splitlines()[-1] == told
+
+
+def test_a_run_that_is_a_file_and_a_folder_that_cannot_be_made(command, docs_file, tmp_path):
+    (tmp_path / "file").write_text("")
+    for run, told in ((tmp_path / "file", f"{tmp_path}/file is a file; a run is a folder"), (tmp_path / "file" / "run", f"{tmp_path}/file/run/")):
+        status, _, error = command("bow", docs_file, "--run", run)
+        assert status == 1 and told in error and "Errno" not in error, error
+
+
+def test_a_warning_of_a_command_is_its_message_alone(command, run_copy, monkeypatch):
+    def step(args):
+        import warnings
+        warnings.warn("mind the gap")
+    monkeypatch.setattr("saetm.cli._run", step)
+    assert command("info", run_copy) == (0, "", "warning: mind the gap\n")
+
+
+def test_missing_values_beside_the_documents_are_not_texts(command, run_copy, docs_file, tmp_path):
+    from saetm.cli import _column, load_column
+    from types import SimpleNamespace
+    (tmp_path / "facts.csv").write_text("party,title\nNA,None\nCon,\n,nan\n")
+    party = load_column(tmp_path / "facts.csv", "party")
+    assert party[:2] == ["NA", "Con"] and party[2] != party[2]
+    assert _column(SimpleNamespace(documents=tmp_path / "facts.csv", title="title"), "title") == ["None", "", "nan"]
+
+
+def test_groups_of_which_a_topic_covers_all_documents_or_none():
+    from saetm.analysis import compose
+    topics = np.arange(150) % 3
+    result = compose(topics, [("Con", "Lab", None)[topic] for topic in topics])
+    assert result.share[:2].tolist() == [[1, 0], [0, 1]] and (result.p[:2] < .01).all()
+    assert (result.low[0, 0] < 1) and result.high[0, 0] == 1 and result.low[0, 1] == 0 and result.high[0, 1] > 0
+
+
+def test_shares_that_are_no_numbers(command, tmp_path):
+    (tmp_path / "topics.txt").write_text("engine, wheel\nbutter, sugar\n")
+    status, _, error = command("evaluate", tmp_path / "topics.txt", "--judge", "none", "--shares", tmp_path / "topics.txt")
+    assert status == 1 and "topics.txt: not a file of numbers" in error and "pickle" not in error
+
+
+def test_the_help_tells_the_default_that_a_run_chooses(command):
+    assert "(default: 1 to 5, a two hundredth of the documents)" in " ".join(command("bow", "--help")[1].split())
