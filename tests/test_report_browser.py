@@ -143,6 +143,8 @@ def test_fits_a_phone(tmp_path, report):
             show(browser, report, hash)
             assert browser.run("document.documentElement.scrollWidth") <= 390
             assert browser.complaints() == []
+        show(browser, report, "")
+        assert browser.run("[...document.querySelectorAll('h3')].filter(e => e.offsetHeight && !e.nextElementSibling?.offsetHeight).map(e => e.textContent)") == [], "a heading over nothing"
     finally: browser.close()
 
 
