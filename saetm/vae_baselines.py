@@ -191,7 +191,7 @@ TRAINING = dict(
     epochs=80,             # most passes over the documents: the SAE-TM authors' scripts, all but NVDM's
     min_steps=2000,        # or most steps, if that is more: ours, for small corpora
     held_out=0.05,         # share of the documents kept out, to see when to stop; 0 makes all steps: ours
-    patience=500,          # after a third of the steps, stop when so many bring no better loss on them: ours
+    patience=500,          # after a third of the steps, stop when so many bring no better loss on them; None makes all steps: ours
     batch_size=200,        # documents a step: Srivastava & Sutton, the SAE-TM authors' scripts
     lr=2e-3,               # Adam: the same
     beta1=0.9,             # Adam's default
@@ -216,7 +216,7 @@ class EarlyStop:
         self,
         net,                   # module whose weights are kept
         loss,                  # `loss()` measures it now
-        patience=500,          # steps to wait for a lower loss, > 0
+        patience=500,          # steps to wait for a lower loss, > 0; None never stops, and keeps the last weights
         least=0,               # steps that are made in any case
     ):
         self.net, self.loss, self.patience, self.least, self.best, self.at, self.history = net, loss, patience, least, math.inf, 0, []
@@ -224,12 +224,12 @@ class EarlyStop:
     def __call__(self, done):
         loss = self.loss()
         self.history.append((done, loss))
-        if loss < self.best: self.best, self.at, self.state = loss, done, {name: tensor.detach().clone() for name, tensor in self.net.state_dict().items()}
-        return done >= self.least and done - self.at >= self.patience
+        if loss < self.best: self.best, self.at, self.state = loss, done, self.patience and {name: tensor.detach().clone() for name, tensor in self.net.state_dict().items()}
+        return bool(self.patience) and done >= self.least and done - self.at >= self.patience
 
     def restore_(self):
         "Put the best weights back."
-        if self.at: self.net.load_state_dict(self.__dict__.pop("state"))
+        if self.at and self.patience: self.net.load_state_dict(self.__dict__.pop("state"))
 
 
 # %% ../nbs/13_vae_baselines.ipynb #026d57a6
@@ -307,7 +307,7 @@ def xavier_linear(
 @baseline("avitm")
 class AVITM(NeuralBaseline):
     "ProdLDA: softmax of a Gaussian, product of experts."
-    defaults = dict(TRAINING, hidden=(100, 100), dropout=0.2, alpha=1.0, beta1=0.99)
+    defaults = dict(TRAINING, hidden=(100, 100), dropout=0.2, alpha=1.0, beta1=0.99, patience=None)
 
     def build(self, hidden, dropout, **_):
         return nn.ModuleDict(dict(encoder=Encoder(self.n_words_, self.n_topics, hidden, F.softplus, dropout), dropout=nn.Dropout(dropout),
