@@ -584,7 +584,7 @@ def _check_fit(theta, bow, weights, method, pi, passes, tau, held_out, lr, batch
     if not lr > 0: raise ValueError(f"lr must be above 0, got {lr}")
     if not batch_size >= 1: raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
     if weights is not None and len(weights) != bow.shape[1]: raise ValueError(f"weights must have a value for each of the {bow.shape[1]} words, got {len(weights)}")
-    if not theta.count_nonzero(): raise ValueError("no document has an active feature: there is nothing to learn words from")
+    if not theta.count_nonzero(): raise ValueError("no document has an active feature: there is nothing to learn words from; train the SAE on more documents, with fewer features (n_latents) or a lower lr")
     if not bow.count_nonzero(): raise ValueError("no document has a word of the vocabulary: there is nothing to learn from")
 
 def _opened(matrix, dtype=None): return matrix if isinstance(matrix, SparseShards) else sparse.csr_matrix(matrix, dtype=dtype)
