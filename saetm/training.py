@@ -740,10 +740,11 @@ def start_at_documents_(
     seed: int = 0,  # seed of the choice of documents
 ) -> SAE:  # the same object
     "Start the atoms at randomly chosen documents."
-    rows = np.resize(np.random.default_rng(seed).permutation(emb.shape[0]), sae.n_latents)          # more features than documents: some twice
+    n_atoms = sae.n_latents if sae.n_latents <= 8 * emb.shape[0] else emb.shape[0]
+    rows = np.resize(np.random.default_rng(seed).permutation(emb.shape[0]), n_atoms)                # more features than documents: some twice
     x = sae.normalize(np.asarray(emb[rows]))
-    atoms = share * x / x.norm(dim=1, keepdim=True).clamp(min=1e-6) + (1 - share) * sae.W_dec
-    sae.W_dec.copy_(atoms / atoms.norm(dim=1, keepdim=True))
+    atoms = share * x / x.norm(dim=1, keepdim=True).clamp(min=1e-6) + (1 - share) * sae.W_dec[:n_atoms]
+    sae.W_dec[:n_atoms] = atoms / atoms.norm(dim=1, keepdim=True)
     sae.W_enc.copy_(sae.W_dec.t())
     if sae.activation == "jumprelu": sae.threshold.fill_(sae.pre_acts(x[:1024]).flatten().topk(sae.k * min(1024, len(x))).values.min().clamp(min=1e-3))
     return sae
