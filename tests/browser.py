@@ -18,6 +18,7 @@ FLAGS = ("--headless --no-sandbox --disable-gpu --enable-unsafe-swiftshader --di
 # The protocol wants its pipes as descriptors 3 and 4: move ours there, over numbers that are out of the way, and become the browser.
 MOVE = ("import os, sys; a, b = (os.dup2(int(fd), at) for fd, at in zip(sys.argv[1:3], (90, 91))); "
         "os.dup2(a, 3); os.dup2(b, 4); os.execv(sys.argv[3], sys.argv[3:])")
+LEFT = ("Inspected target navigated or closed", "Execution context was destroyed", "Cannot find context with specified id")
 KEYS = {"Escape": 27, "ArrowDown": 40, "ArrowUp": 38, "Enter": 13, "Tab": 9, "/": 191, "0": 48}
 
 
@@ -83,9 +84,15 @@ class Browser:
 
     def wait(self, script, seconds=30):
         end = time.monotonic() + seconds
-        while not self.run(script):
+        while not self.holds(script):
             if time.monotonic() > end: raise TimeoutError(f"never true: {script}")
             time.sleep(.02)
+
+    def holds(self, script):
+        "Tell whether a script is true; a page that is being left for another says no."
+        try: return self.run(script)
+        except RuntimeError as error:
+            if not any(sign in str(error) for sign in LEFT): raise
 
     def open(self, address, ready="document.readyState === 'complete'", seconds=30):
         "Load a page, wait until `ready` holds and the page is drawn; `events` begins here."
