@@ -13,7 +13,7 @@ from .embedding import check_embeddings
 from .merging import cluster_features, unit_rows
 from .metrics import class_words
 from .model import NotFittedError, check_n_topics
-from .sae import check_count
+from .sae import check_count, check_seed
 
 # %% auto #0
 __all__ = ['BASELINES', 'baseline', 'check_counts', 'Baseline', 'fit_baseline', 'baseline_words', 'LDA', 'check_number',
@@ -96,7 +96,7 @@ class Baseline:
         check_n_topics(self.n_topics)
         if self.n_topics > counts.shape[0]: raise ValueError(f"n_topics must be in 2..D={counts.shape[0]}, the number of documents, got {self.n_topics}")
         if not counts.nnz: raise ValueError(f"no document has a word: {self.name} has nothing to learn from")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, (int, np.integer)) or not 0 <= self.seed < 2**32: raise ValueError(f"seed must be a whole number in 0..2**32 - 1, got {self.seed!r}")
+        check_seed(self.seed)
         self.__dict__.pop("components_", None)                      # a fit that fails leaves no model behind
         self.n_words_, self.d_embed_, self.settings_ = counts.shape[1], None if emb is None else emb.shape[1], {**self.defaults, **self.settings}
         try: self._fit(counts, emb, on_step)

@@ -525,7 +525,7 @@ def format_differences(
     lines = []
     for (corpus, T), cells in table.groupby(["corpus", "n_topics"], sort=False):
         if not {ours} < set(cells[cells.status == "scored"].model): continue
-        found = compare_models(cells, ours).fillna("")
+        found = compare_models(cells, ours)
         lines += ["", f"## {corpus}, T = {T}: difference from {ours}", "", "| model | " + " | ".join(found) + " |", "|---" * (len(found.columns) + 1) + "|", *(f"| {name} | " + " | ".join(row) + " |" for name, row in zip(found.index, found.to_numpy()))]
     return "\n".join([*lines, "", "95% intervals; a star where zero lies outside.", ""]) if lines else ""
 

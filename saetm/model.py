@@ -31,7 +31,7 @@ from .memory import Sizes
 from .merging import (Directions, Topics, centre_rows, corpus_word_vectors, describe_topics, feature_vectors, largest_topic, mean_row,
                            merge_features, merge_levels, sum_shares, top_words, topic_posterior)
 from .ranks import is_first, part, size, stack_rows, wait
-from .sae import SAE, check_count, encode_sparse, load_sae, save_sae
+from .sae import SAE, check_count, check_seed, encode_sparse, load_sae, save_sae
 from .sparse_shards import SparseShards, SparseWriter, collect_rows, in_memory, open_sparse, row_chunks
 from .streams import open_bow, write_bow
 from .training import SAEReport, _check_settings, fit_sae
@@ -414,7 +414,7 @@ def check_settings(
 ) -> int | None:       # number of features F, where it is known
     "Raise unless all settings are in range."
     split_settings(model.settings); check_n_topics(model.n_topics)
-    if isinstance(model.seed, bool) or not isinstance(model.seed, (int, np.integer)) or not 0 <= model.seed < 2**32: raise ValueError(f"seed must be a whole number in 0..2**32 - 1, got {model.seed!r}")
+    check_seed(model.seed)
     given = {**DEFAULTS, "pi": find_recipe(model.recipe).pi, **model.settings}
     for name, value in given.items():
         if isinstance(DEFAULTS[name], bool) and value not in (True, False): raise TypeError(f"{name} must be True or False, got {value!r}")

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ACTIVATIONS', 'FAMILIES', 'topk_acts', 'batch_topk_acts', 'threshold_acts', 'keep_largest', 'check_activation',
-           'check_count', 'SAE', 'set_scaling_', 'set_threshold_', 'encode_sparse', 'dense_to_csr', 'save_sae',
-           'read_safetensors', 'guess_family', 'from_dictionary_learning', 'load_sae']
+           'check_count', 'check_seed', 'SAE', 'set_scaling_', 'set_threshold_', 'encode_sparse', 'dense_to_csr',
+           'save_sae', 'read_safetensors', 'guess_family', 'from_dictionary_learning', 'load_sae']
 
 # %% ../nbs/03_sae.ipynb #8ccae6e4
 import json
@@ -78,6 +78,13 @@ def check_count(
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)): raise TypeError(f"{name} must be a whole number, got {n!r}")
     if n < 1: raise ValueError(f"{name} must be at least 1, got {n}")
     return int(n)
+
+def check_seed(
+    seed: int,  # a seed given by the user
+) -> int:  # the same, in 0..2**32 - 1
+    "Return `seed` if every random generator takes it."
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32: raise ValueError(f"seed must be a whole number in 0..2**32 - 1, got {seed!r}")
+    return seed
 
 # %% ../nbs/03_sae.ipynb #0a4a6cd6
 class SAE(nn.Module):

@@ -323,9 +323,9 @@ def sae_gradient(
     n_docs, parts = (across.n_docs, across.parts) if across else (len(x), WHOLE)
     values, delta = values.detach(), delta.mul_(2 / n_docs)                                    # delta: <g_i, W_k> where active, and g = 2 / n r
     starts = _starts_of_parts(active, parts, sae.n_latents)
-    weights = [weight.index_select(0, active.by_feature) for weight in (delta, values)]
-    d_enc = do.sum(active.row, centred, starts, weights[0], len(parts), revive)                # (F, parts, d) where more is added to each part, else (F, 1, d)
-    d_dec = do.sum(active.row, residual, starts, weights[1].mul_(2 / n_docs), len(parts), revive)
+    slopes, strengths = (weight.index_select(0, active.by_feature) for weight in (delta, values))
+    d_enc = do.sum(active.row, centred, starts, slopes, len(parts), revive)                    # (F, parts, d) where more is added to each part, else (F, 1, d)
+    d_dec = do.sum(active.row, residual, starts, strengths.mul_(2 / n_docs), len(parts), revive)
     at = [slice(*active.starts[[*part.indices(len(x))[:2]]].tolist()) for part in parts]
     d_bias = [torch.from_numpy(np.bincount(active.column[a].numpy(), delta[a].numpy(), sae.n_latents)).float() for a in at]
     loss = error = add_pairs([squared_sum(residual[part]) / n_docs for part in parts])
