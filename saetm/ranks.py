@@ -74,7 +74,8 @@ def _terminated():
     if threading.current_thread() is not threading.main_thread(): yield; return
     before = signal.signal(signal.SIGTERM, _on_terminate)
     try: yield
-    finally: signal.signal(signal.SIGTERM, before)
+    except BaseException: signal.signal(signal.SIGTERM, signal.SIG_IGN); raise     # the process ends by itself, when it has told its error
+    signal.signal(signal.SIGTERM, before)
 
 # %% ../nbs/00a_ranks.ipynb #1873b010
 @contextmanager
