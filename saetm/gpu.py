@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from fastcore.basics import patch
 from torch import nn
 
 from .kernels import (Moments, adam_rates, adam_rows, by_feature, centred_rows, check_fused, decode_entries, dense_acts, find_entries,
@@ -157,64 +158,76 @@ class GPUStep(nn.Module):
         return self.named
 
     def after(self): pass                                                                              # atoms have norm 1 already
-    def can_die(self): return bool((self.idle >= self.dead_after - self.check_every * len(self.batch)).any())
 
-    def begin(self, batch):
-        "Lay out what the step keeps, at the first batch, and capture the graphs."
-        sae, state, device = self.sae, self.optimizer.state, self.idle.device
-        self.batch, self.graphs, self.rates, self.values = batch.to(device, copy=True), None, torch.ones(2, device=device), torch.zeros(4, device=device)
-        self.places, self.named = self.rates.unbind(), dict(zip(("loss", "explained_variance", "l0", "dead_share"), self.values.unbind()))
-        parameters = [sae.W_enc, sae.W_dec, sae.b_enc, sae.b_dec]
-        for p in parameters:
-            if not state[p]: state[p].update(step=torch.zeros((), device=device), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
-        for name in ("exp_avg", "exp_avg_sq"): state[sae.W_enc][name] = state[sae.W_enc][name].t().contiguous().t()
-        by_row = lambda p, tensor: tensor.t() if p is sae.W_enc else tensor
-        self.weights = [by_row(p, p.data) for p in parameters]                                         # (F, d), (F, d), (F,), (d,)
-        self.moments = [Moments(by_row(p, state[p]["exp_avg"]), by_row(p, state[p]["exp_avg_sq"])) for p in parameters]
-        self.steps = [state[p]["step"] for p in parameters]
-        self.now.done = int(self.steps[0])
-        self.halves = [w.to(self.dtype) for w in self.weights[:2]]                                     # the weights themselves in float32
-        if self.graph: self.capture()
+# %% ../nbs/04a_gpu.ipynb #9b55a581
+@patch
+def begin(self:GPUStep, batch):
+    "Lay out what the step keeps, at the first batch, and capture the graphs."
+    sae, state, device = self.sae, self.optimizer.state, self.idle.device
+    self.batch, self.graphs, self.rates, self.values = batch.to(device, copy=True), None, torch.ones(2, device=device), torch.zeros(4, device=device)
+    self.places, self.named = self.rates.unbind(), dict(zip(("loss", "explained_variance", "l0", "dead_share"), self.values.unbind()))
+    parameters = [sae.W_enc, sae.W_dec, sae.b_enc, sae.b_dec]
+    for p in parameters:
+        if not state[p]: state[p].update(step=torch.zeros((), device=device), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
+    for name in ("exp_avg", "exp_avg_sq"): state[sae.W_enc][name] = state[sae.W_enc][name].t().contiguous().t()
+    by_row = lambda p, tensor: tensor.t() if p is sae.W_enc else tensor
+    self.weights = [by_row(p, p.data) for p in parameters]                                         # (F, d), (F, d), (F,), (d,)
+    self.moments = [Moments(by_row(p, state[p]["exp_avg"]), by_row(p, state[p]["exp_avg_sq"])) for p in parameters]
+    self.steps = [state[p]["step"] for p in parameters]
+    self.now.done = int(self.steps[0])
+    self.halves = [w.to(self.dtype) for w in self.weights[:2]]                                     # the weights themselves in float32
+    if self.graph: self.capture()
 
-    @torch.no_grad()
-    def move(self, revive):
-        "Do the step: everything in here has a fixed shape and stays on the device."
-        sae, n, (enc, _, b_enc, b_dec), (enc_half, dec_half) = self.sae, len(self.batch), self.weights, self.halves
-        emb, index = (self.batch, None) if self.emb is None else (self.emb, self.batch)
-        centred, x = centred_rows(emb, index, sae.mean, sae.scale, b_dec, self.dtype, self.fused)
-        pre = product(x, enc_half.t(), b_enc, half=self.sparse)
-        if self.sparse: residual, error, penalty, fired, gradients = sparse_gradient(sae, pre, centred, x, dec_half, self.fused)
-        else: residual, error, penalty, fired, gradients = dense_gradient(sae, pre, centred, x, dec_half, self.l1_coefficient, self.fused)
-        loss = error + penalty
-        if revive: loss = loss + self.add_revival(pre, x, residual, gradients)
-        torch.stack([loss, 1 - error, fired.sum() / n, (self.idle >= self.dead_after).float().mean()], out=self.values)
-        self.idle.add_(n).masked_fill_(fired > 0, 0)
-        d_dec, d_enc, d_bias = gradients
-        self.adam([d_enc, d_dec, d_bias, residual.sum(0) * (2 / n) - d_bias @ enc])
+# %% ../nbs/04a_gpu.ipynb #e211d82c
+@patch
+@torch.no_grad()
+def move(self:GPUStep, revive):
+    "Do the step: everything in here has a fixed shape and stays on the device."
+    sae, n, (enc, _, b_enc, b_dec), (enc_half, dec_half) = self.sae, len(self.batch), self.weights, self.halves
+    emb, index = (self.batch, None) if self.emb is None else (self.emb, self.batch)
+    centred, x = centred_rows(emb, index, sae.mean, sae.scale, b_dec, self.dtype, self.fused)
+    pre = product(x, enc_half.t(), b_enc, half=self.sparse)
+    if self.sparse: residual, error, penalty, fired, gradients = sparse_gradient(sae, pre, centred, x, dec_half, self.fused)
+    else: residual, error, penalty, fired, gradients = dense_gradient(sae, pre, centred, x, dec_half, self.l1_coefficient, self.fused)
+    loss = error + penalty
+    if revive: loss = loss + self.add_revival(pre, x, residual, gradients)
+    torch.stack([loss, 1 - error, fired.sum() / n, (self.idle >= self.dead_after).float().mean()], out=self.values)
+    self.idle.add_(n).masked_fill_(fired > 0, 0)
+    d_dec, d_enc, d_bias = gradients
+    self.adam([d_enc, d_dec, d_bias, residual.sum(0) * (2 / n) - d_bias @ enc])
 
-    def add_revival(self, pre, x, residual, gradients):
-        n_pick = max(1, min(self.sae.n_latents, self.sae.d_embed // 2))
-        picked = pick_dead(self.idle, self.dead_after, n_pick, self.steps[0].long() * n_pick)
-        return revival_gradient(pre, x, residual, self.halves[1], *picked, self.aux_coefficient, gradients)
+# %% ../nbs/04a_gpu.ipynb #abac43a7
+@patch
+def add_revival(self:GPUStep, pre, x, residual, gradients):
+    n_pick = max(1, min(self.sae.n_latents, self.sae.d_embed // 2))
+    picked = pick_dead(self.idle, self.dead_after, n_pick, self.steps[0].long() * n_pick)
+    return revival_gradient(pre, x, residual, self.halves[1], *picked, self.aux_coefficient, gradients)
 
-    def adam(self, gradients):
-        torch._foreach_add_(self.steps, 1)
-        halves = self.halves if self.dtype != torch.float32 else [None, None]
-        for i, half in enumerate([*halves, None, None]): adam_rows(self.weights[i], gradients[i], self.moments[i], self.rates, half, unit=i == 1, fused=self.fused)
+@patch
+def adam(self:GPUStep, gradients):
+    torch._foreach_add_(self.steps, 1)
+    halves = self.halves if self.dtype != torch.float32 else [None, None]
+    for i, half in enumerate([*halves, None, None]): adam_rows(self.weights[i], gradients[i], self.moments[i], self.rates, half, unit=i == 1, fused=self.fused)
 
-    def capture(self):
-        "Run the step on a side stream, record the two graphs, and put everything back."
-        kept = [*self.parameters(), *self.buffers(), *self.halves, *self.steps, *(tensor for moments in self.moments for tensor in moments)]
-        before, stream = [tensor.detach().clone() for tensor in kept], torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for revive in (False, True, False, True): self.move(revive)
-        torch.cuda.current_stream().wait_stream(stream)
-        pool, self.graphs = torch.cuda.graph_pool_handle(), [torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()]
-        for revive in (False, True):
-            with torch.cuda.graph(self.graphs[revive], pool=pool, capture_error_mode="thread_local"): self.move(revive)
-        with torch.no_grad():
-            for tensor, value in zip(kept, before): tensor.copy_(value)
+# %% ../nbs/04a_gpu.ipynb #3cee2744
+@patch
+def can_die(self:GPUStep): return bool((self.idle >= self.dead_after - self.check_every * len(self.batch)).any())
+
+# %% ../nbs/04a_gpu.ipynb #05aa259f
+@patch
+def capture(self:GPUStep):
+    "Run the step on a side stream, record the two graphs, and put everything back."
+    kept = [*self.parameters(), *self.buffers(), *self.halves, *self.steps, *(tensor for moments in self.moments for tensor in moments)]
+    before, stream = [tensor.detach().clone() for tensor in kept], torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for revive in (False, True, False, True): self.move(revive)
+    torch.cuda.current_stream().wait_stream(stream)
+    pool, self.graphs = torch.cuda.graph_pool_handle(), [torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()]
+    for revive in (False, True):
+        with torch.cuda.graph(self.graphs[revive], pool=pool, capture_error_mode="thread_local"): self.move(revive)
+    with torch.no_grad():
+        for tensor, value in zip(kept, before): tensor.copy_(value)
 
 # %% ../nbs/04a_gpu.ipynb #8ee18b4d
 class DeviceShuffle:
