@@ -29,7 +29,7 @@ import torch
 from fastcore.docments import docments
 from scipy import sparse
 
-from .corpus import atomic_path, count_words, is_json_list, load_documents, open_hub, read_json, write_json
+from .corpus import atomic_path, count_words, file_kind, is_json_list, load_documents, open_hub, read_json, source_files, write_json
 from .data import corpus_names, load_corpus
 from .embedding import check_embeddings, documents_checksum, embed_to_shards, open_embeddings
 from .emission import fit_emission
@@ -337,8 +337,10 @@ def _documents(args, may_stream=False, share=1/4):
 
 def _is_whole(source, memory):
     "Tell whether a file can only be read whole; one that is too large for a given cap is refused."
-    if not isinstance(source, str) or Path(source).suffix.lower() != ".json" or not Path(source).is_file() or is_json_list(Path(source)): return False
-    need = 3 * Path(source).stat().st_size + PROGRAM_BYTES                             # the text, and what it says
+    files = source_files(source) if isinstance(source, str) and os.path.exists(source) else []
+    whole = [file for file in files if file_kind(file) == ".json" and not is_json_list(file)]
+    if not whole: return False
+    need = 3 * sum(file.stat().st_size * (4 if file.suffix.lower() == ".gz" else 1) for file in whole) + PROGRAM_BYTES                             # the text, and what it says
     if memory is not None and need > parse_memory(memory):
         raise ValueError(f"{source} is a JSON object of columns, which is read whole and takes up to {format_bytes(need)}; the cap is {format_bytes(parse_memory(memory))}: raise --memory, or write it as a list of objects, which is read a few at a time")
     return True
@@ -360,16 +362,18 @@ def _column(args, name):
     return keep_rows(getattr(args, "run", None), ["" if value is None or value != value else str(value) for value in values])
 
 def load_column(
-    source,            # csv, tsv, jsonl, json or parquet file
+    source,            # csv, tsv, jsonl, json or parquet file, or a folder of them; of a folder of .txt files there are `file` and `folder`
     column,            # name of the column
 ):                     # its values (D,)
     "Read one column of a table as text."
     import pandas as pd
     kept = dict(keep_default_na=False, na_values=[""])         # "NA" and "None" are texts, an empty field is none
     readers = {".parquet": pd.read_parquet, ".csv": lambda path: pd.read_csv(path, **kept), ".jsonl": lambda path: pd.read_json(path, lines=True), ".json": pd.read_json, ".tsv": lambda path: pd.read_csv(path, sep="\t", **kept)}
-    kind = Path(source).suffix.lower()
-    if kind not in readers: raise ValueError(f"{source}: titles, labels, groups and dates come from {', '.join(readers)} files")
-    table = readers[kind](source)
+    files = [] if str(source).startswith("hub:") else source_files(source)
+    kind = file_kind(files[0]) if files else None
+    if kind == ".txt" and Path(source).is_dir(): table = pd.DataFrame([dict(file=file.relative_to(source).as_posix(), folder=file.relative_to(source).parent.as_posix()) for file in files])
+    elif kind in readers: table = pd.concat([readers[kind](file) for file in files], ignore_index=True) if len(files) > 1 else readers[kind](files[0])
+    else: raise ValueError(f"{source}: titles, labels, groups and dates come from {', '.join(readers)} files, or folders")
     if column not in table: raise ValueError(f"{source} has no column {column!r}; it has {', '.join(map(str, table.columns))}")
     return table[column].tolist()
 
@@ -849,7 +853,7 @@ def make_parser() -> argparse.ArgumentParser:   # the parser of the command line
     for name, (function, reads, functions, shared) in _commands.items():
         sub = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
         if reads:
-            sub.add_argument("documents", help="txt, csv, tsv, jsonl, json or parquet file, hub:user/name" + (", or a corpus of the package" if name in ("compose", "timeline") else ""))
+            sub.add_argument("documents", help="txt, csv, tsv, jsonl, json or parquet file, a folder of such files, hub:user/name" + (", or a corpus of the package" if name in ("compose", "timeline") else ""))
             sub.add_argument("--text", default="text", help="column of the documents (default: text)")
             sub.add_argument("--split", default="train", help="split of a data set from the hub (default: train)")
         if name == "info": sub.add_argument("run", type=Path, help="folder of the run")

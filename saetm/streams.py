@@ -25,7 +25,7 @@ import numpy as np
 from scipy import sparse
 
 from .corpus import (BagOfWords, _check_pruning, _check_vocabulary, _dataset_split, _document_bounds, _load_csr, _nothing_left, _read_file, atomic_path, count_shard, count_words,
-                          load_bow, load_documents, open_hub, read_json, save_bow, write_json)
+                          load_bow, load_documents, open_hub, read_json, save_bow, source_files, write_json)
 from .embedding import _add_document, documents_checksum
 from .ranks import first_says, is_first, part, size, wait
 from .sparse_shards import SparseShards, SparseWriter, collect_rows, open_sparse, row_chunks
@@ -74,7 +74,7 @@ def _checked(stream):
 
 # %% ../nbs/01c_streams.ipynb #f142a951
 def stream_documents(
-    source,              # path of a txt, csv, tsv, jsonl, json or parquet file; "hub:user/name"; datasets.Dataset
+    source,              # path of a txt, csv, tsv, jsonl, json or parquet file, or of a folder of them; "hub:user/name"; datasets.Dataset
     text: str = "text",  # column or field with the documents, where the source has columns
     split: str = "train",  # split to take, where the source has splits
 ) -> DocumentStream:     # the documents (D,), on disk
@@ -89,13 +89,13 @@ def stream_documents(
 
 
 def documents_bytes(
-    source,              # path of a file, or datasets.Dataset
+    source,              # path of a file or a folder, or datasets.Dataset
     text: str = "text",  # column or field with the documents, where the source has columns
 ) -> float:              # bytes, about; 0 where it cannot be told
     "Estimate the memory that documents would take as a list, without reading them."
     if hasattr(source, "data"): return 1.2 * source.select_columns([text]).data.nbytes if text in source.column_names else 0
-    path = Path(source)
-    return path.stat().st_size * (4 if path.suffix.lower() == ".parquet" else 1.2) if path.is_file() else 0      # parquet is compressed
+    files = source_files(source) if os.path.exists(source) else []
+    return sum(file.stat().st_size * (4 if file.suffix.lower() in (".parquet", ".gz") else 1.2) for file in files)   # these are compressed
 
 # %% ../nbs/01c_streams.ipynb #bd53fc21
 class WordTable:

@@ -140,10 +140,14 @@ def test_a_cap_that_is_too_low_is_refused_before_work(source, tmp_path, capsys):
     assert "memory must be an amount such as 2GB" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", ["docs.json", "hub:user/speeches"])
-def test_lists_in_json_and_data_sets_of_the_hub_are_streamed(source, tmp_path, monkeypatch, kind):
+@pytest.mark.parametrize("kind", ["docs.json", "texts", "parts", "hub:user/speeches"])
+def test_lists_in_json_folders_and_data_sets_of_the_hub_are_streamed(source, tmp_path, monkeypatch, kind):
     table = load_corpus("commons")[["text", "party"]]
     table.to_json(tmp_path / "docs.json", orient="records")
+    for folder in ("texts", "parts"): (tmp_path / folder).mkdir()
+    for i, text in enumerate(table.text): (tmp_path / "texts" / f"{i:04}.txt").write_text(text, encoding="utf8")
+    for i in range(0, len(table), 300): table[i:i + 300].to_json(tmp_path / "parts" / f"{i:04}.jsonl.gz", orient="records", lines=True)
+    assert cli.load_column(tmp_path / "parts", "party") == table.party.tolist() and cli.load_column(tmp_path / "texts", "file")[1:3] == ["0001.txt", "0002.txt"]
     datasets.Dataset.from_pandas(table).save_to_disk(tmp_path / "speeches")
     monkeypatch.setattr(datasets, "load_dataset", lambda name, split: {"user/speeches": datasets.load_from_disk(tmp_path / "speeches")}[name])
     name, seen = kind if kind.startswith("hub:") else str(tmp_path / kind), []
@@ -157,7 +161,7 @@ def test_lists_in_json_and_data_sets_of_the_hub_are_streamed(source, tmp_path, m
     assert not seen
     monkeypatch.setattr(cli, "parse_memory", lambda memory: 10**6)
     outside, same_emb = count_and_embed(name, tmp_path / "outside")
-    assert [stream.name for stream in seen] == [name if kind == "docs.json" else "the data set"] * 2 and len(seen[0]) == len(table)
+    assert [stream.name for stream in seen] == ["the data set" if kind.startswith("hub:") else name] * 2 and len(seen[0]) == len(table)
     assert outside.vocabulary == inside.vocabulary and (outside.counts[:] != inside.counts).nnz == 0 and emb == same_emb
     assert isinstance(outside.counts, SparseShards) and not isinstance(inside.counts, SparseShards)
 
