@@ -177,7 +177,7 @@ def read_caption_lines(
             yield number, offset, len(line), entry
             offset += len(line)
 
-
+# %% ../nbs/16_captions.ipynb #8d7028dd
 class CaptionFile:
     "Captions of one shard, kept in a file as they come."
     def __init__(
@@ -197,37 +197,6 @@ class CaptionFile:
                 self._note(length, entry)
             self._cut()
         except BaseException: self.file.close(); raise
-    def todo(
-        self,
-        rows,         # numbers of pictures
-        names,        # names of all pictures; a row that was another picture is refused
-        retry,        # count those that failed
-    ) -> list:        # rows without a caption
-        "List the rows that are not done."
-        for row in rows:
-            if self.names.get(row, names[row]) != names[row]: raise ValueError(f"{self.path} has row {row} as {self.names[row]!r}, now it is {names[row]!r}: the pictures are not those it was begun with; give another file")
-        return [row for row in rows if row not in self.lines or (retry and row in self.failed)]
-    def put(
-        self,
-        *entries,     # dicts: row, id, and caption or error
-    ) -> list:        # nothing left to write
-        "Write lines down."
-        for entry in entries:
-            if "caption" in entry and "model" not in entry: entry = {**entry, "model": self.model, "prompt": self.prompt}
-            line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
-            self.file.write(line)
-            self._note(len(line), entry)
-        return []
-    def sort(self):
-        "Put the lines in the order of the rows, one for each, and let go of the file."
-        rows = sorted(self.lines)
-        if list(self.lines) != rows or sum(length for _, length in self.lines.values()) != self.end:
-            with open(self.path, "rb") as old, atomic_path(self.path) as temporary, open(temporary, "wb") as new:
-                for row in rows:
-                    offset, length = self.lines[row]
-                    old.seek(offset); new.write(old.read(length))
-                new.flush()
-        self.file.close()
     def __enter__(self): return self
     def __exit__(self, *error): self.file.close()
 
@@ -263,6 +232,45 @@ def _lock(self:CaptionFile):
     except ImportError: return
     try: fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error: raise ValueError(f"{self.path} is being written by another process: wait for it, or give each shard a file of its own") from error
+
+# %% ../nbs/16_captions.ipynb #8917e6e3
+@patch
+def todo(
+    self:CaptionFile,
+    rows,         # numbers of pictures
+    names,        # names of all pictures; a row that was another picture is refused
+    retry,        # count those that failed
+) -> list:        # rows without a caption
+    "List the rows that are not done."
+    for row in rows:
+        if self.names.get(row, names[row]) != names[row]: raise ValueError(f"{self.path} has row {row} as {self.names[row]!r}, now it is {names[row]!r}: the pictures are not those it was begun with; give another file")
+    return [row for row in rows if row not in self.lines or (retry and row in self.failed)]
+
+# %% ../nbs/16_captions.ipynb #6aee625e
+@patch
+def put(
+    self:CaptionFile,
+    *entries,     # dicts: row, id, and caption or error
+) -> list:        # nothing left to write
+    "Write lines down."
+    for entry in entries:
+        if "caption" in entry and "model" not in entry: entry = {**entry, "model": self.model, "prompt": self.prompt}
+        line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+        self.file.write(line)
+        self._note(len(line), entry)
+    return []
+
+@patch
+def sort(self:CaptionFile):
+    "Put the lines in the order of the rows, one for each, and let go of the file."
+    rows = sorted(self.lines)
+    if list(self.lines) != rows or sum(length for _, length in self.lines.values()) != self.end:
+        with open(self.path, "rb") as old, atomic_path(self.path) as temporary, open(temporary, "wb") as new:
+            for row in rows:
+                offset, length = self.lines[row]
+                old.seek(offset); new.write(old.read(length))
+            new.flush()
+    self.file.close()
 
 # %% ../nbs/16_captions.ipynb #af54928e
 def _check_shard(n, names, given, start, count, max_side, give_up):
