@@ -377,7 +377,7 @@ def read_times(
         times = dates
     return (times.dt.year + (times.dt.day_of_year - 1) / np.where(times.dt.is_leap_year, 366, 365)).to_numpy(np.float64)
 
-
+# %% ../nbs/17_analysis.ipynb #fa4e1d61
 class TimeBins(NamedTuple):
     "Times in bins."
     times: np.ndarray  # time of each document (D,), nan for none; for eras their number
