@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from fastcore.basics import patch
 from scipy import sparse
 
 from .corpus import atomic_path, read_json, write_json
@@ -80,12 +81,6 @@ class SparseShards:
     def shards(self):
         "Yield the shards in order, each a CSR matrix."
         for a, b in zip(self.starts[:-1], self.starts[1:]): yield self[a:b]
-    def row_ends(self):
-        "Yield for each shard the position of the end of each of its rows among all entries (rows,)."
-        before = 0
-        for i, shard in enumerate(self.manifest["shards"]):
-            yield before + read_rows(_part_path(self.folder, i, "indptr"), 1, shard["rows"] + 1)
-            before += shard["nnz"]
     def sum(self, axis=None):
         "Sum over rows (axis 0: (C,)), over columns (axis 1: (D,)), or over both."
         if axis == 1: return np.concatenate([np.zeros(0)] + [np.asarray(shard.sum(1, dtype=np.float64)).ravel() for shard in self.shards()])
@@ -93,12 +88,25 @@ class SparseShards:
         if self.dtype.kind in "iu": total = total.round().astype(np.int64)
         return total if axis == 0 else total.sum()
     def mean(self, axis=0): return self.sum(axis) / (self.shape[0] * self.shape[1] if axis is None else self.shape[axis])
-    def getnnz(self, axis=None):
-        "Count the entries: of each column (axis 0), of each row (axis 1), or all."
-        if axis is None: return self.nnz
-        if axis == 0: return sum((np.bincount(shard.indices, minlength=self.shape[1]) for shard in self.shards()), np.zeros(self.shape[1], np.int64))
-        return np.diff(np.concatenate([np.zeros(1, np.int64), *self.row_ends()]))
-    def count_nonzero(self): return sum(shard.count_nonzero() for shard in self.shards())
+
+# %% ../nbs/01b_sparse_shards.ipynb #3823bd39
+@patch
+def row_ends(self:SparseShards):
+    "Yield for each shard the position of the end of each of its rows among all entries (rows,)."
+    before = 0
+    for i, shard in enumerate(self.manifest["shards"]):
+        yield before + read_rows(_part_path(self.folder, i, "indptr"), 1, shard["rows"] + 1)
+        before += shard["nnz"]
+
+@patch
+def getnnz(self:SparseShards, axis=None):
+    "Count the entries: of each column (axis 0), of each row (axis 1), or all."
+    if axis is None: return self.nnz
+    if axis == 0: return sum((np.bincount(shard.indices, minlength=self.shape[1]) for shard in self.shards()), np.zeros(self.shape[1], np.int64))
+    return np.diff(np.concatenate([np.zeros(1, np.int64), *self.row_ends()]))
+
+@patch
+def count_nonzero(self:SparseShards): return sum(shard.count_nonzero() for shard in self.shards())
 
 # %% ../nbs/01b_sparse_shards.ipynb #8b659bef
 class SparseWriter:
