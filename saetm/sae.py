@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 import torch
+from fastcore.basics import patch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
@@ -113,13 +114,6 @@ class SAE(nn.Module):
     def normalize(self, emb): return (self.to_tensor(emb) - self.mean).mul_(self.scale)                   # (n, d)
     def pre_acts(self, x): return torch.addmm(self.b_enc, x - self.b_dec, self.W_enc)                    # (n, d) -> (n, F)
 
-    def activate(self, pre, training=False):
-        "Return the activations (n, F) of `pre`; BatchTopK ranks the batch in training, and uses its threshold afterwards."
-        if self.activation == "relu": return pre.relu()
-        if self.activation == "batch_topk" and training: return batch_topk_acts(pre, self.k)
-        if self.activation == "jumprelu" or (self.activation == "batch_topk" and self.threshold >= 0): return threshold_acts(pre, self.threshold)
-        return topk_acts(pre, self.k)
-
     @torch.no_grad()
     def encode(self, emb, keep_one=True):
         "Return the activations (n, F) of embeddings (n, d); with `keep_one`, an empty row gets its largest positive feature."
@@ -132,12 +126,23 @@ class SAE(nn.Module):
     @torch.no_grad()
     def forward(self, emb): return self.decode(self.encode(emb))
 
-    def to_tensor(self, emb):
-        "Return `emb` as a float32 tensor on the model's device, or say why it does not fit."
-        emb = torch.as_tensor(np.asarray(emb) if not torch.is_tensor(emb) else emb)
-        if emb.ndim != 2 or emb.shape[1] != self.d_embed:
-            raise ValueError(f"embeddings have shape {tuple(emb.shape)}, the SAE takes (n, {self.d_embed}): use the encoder it was trained with")
-        return emb.to(device=self.W_dec.device, dtype=torch.float32)
+# %% ../nbs/03_sae.ipynb #c9c369b6
+@patch
+def activate(self:SAE, pre, training=False):
+    "Return the activations (n, F) of `pre`; BatchTopK ranks the batch in training, and uses its threshold afterwards."
+    if self.activation == "relu": return pre.relu()
+    if self.activation == "batch_topk" and training: return batch_topk_acts(pre, self.k)
+    if self.activation == "jumprelu" or (self.activation == "batch_topk" and self.threshold >= 0): return threshold_acts(pre, self.threshold)
+    return topk_acts(pre, self.k)
+
+# %% ../nbs/03_sae.ipynb #51a2f03a
+@patch
+def to_tensor(self:SAE, emb):
+    "Return `emb` as a float32 tensor on the model's device, or say why it does not fit."
+    emb = torch.as_tensor(np.asarray(emb) if not torch.is_tensor(emb) else emb)
+    if emb.ndim != 2 or emb.shape[1] != self.d_embed:
+        raise ValueError(f"embeddings have shape {tuple(emb.shape)}, the SAE takes (n, {self.d_embed}): use the encoder it was trained with")
+    return emb.to(device=self.W_dec.device, dtype=torch.float32)
 
 # %% ../nbs/03_sae.ipynb #814506ad
 @torch.no_grad()
