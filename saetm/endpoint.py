@@ -9,8 +9,10 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
-from unittest.mock import patch
+from unittest import mock
 from urllib.parse import urlsplit
+
+from fastcore.basics import patch
 
 from .corpus import atomic_path, need
 from .embedding import _post
@@ -138,30 +140,6 @@ class EndpointJudge(PromptedJudge):
         super().__init__(model, cache)
     def keys(self, prompts, seeds=None, **settings):
         return super().keys(prompts, seeds, **settings if self.structured else {k: v for k, v in settings.items() if k != "schema"})
-    def _ask(self, todo, keep, settings):
-        refused = {}
-        def one(item):
-            key, (prompt, seed) = item
-            try: keep(key, self._content(_post(self.url, self._body(prompt, seed, settings), self.key, self.tries, self.pause, self.timeout)))
-            except ValueError as error:
-                if getattr(error.__cause__, "code", 0) not in (400, 413, 422): raise
-                refused[key] = Refusal(str(error))
-        run_all(one, list(todo.items()), self.workers)
-        if len(refused) == len(todo): raise ValueError(f"all {len(todo)} prompts were refused; {next(iter(refused.values()))}" + "; structured=False leaves the schema out" * self.structured)
-        for key, refusal in refused.items(): keep(key, refusal)
-    def _body(self, prompt, seed, settings):
-        "Make the request of one prompt."
-        body = {"model": self.name, "messages": [{"role": "user", "content": prompt}], "seed": seed, **{k: v for k, v in settings.items() if k != "schema"}}
-        if self.structured and settings.get("schema"):
-            body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": settings["schema"]}}
-        return body
-    def _content(self, answer):
-        "Take the text out of the server's answer."
-        try: choice = answer["choices"][0]; message = choice["message"]; text = message.get("content")
-        except (KeyError, IndexError, TypeError, AttributeError) as error: raise ValueError(f"{self.url} answered without choices and message: {str(answer)[:200]}") from error
-        if message.get("refusal"): return Refusal(message["refusal"])
-        if choice.get("finish_reason") == "content_filter": return Refusal("stopped by a content filter")
-        return text if isinstance(text, str) and text.strip() else Refusal("an empty answer")
 
 # %% ../nbs/10a_endpoint.ipynb #54c342e3
 def run_all(
@@ -175,6 +153,38 @@ def run_all(
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         for future in futures: future.cancel()
     for future in done: future.result()
+
+# %% ../nbs/10a_endpoint.ipynb #e6fb6556
+@patch
+def _ask(self:EndpointJudge, todo, keep, settings):
+    refused = {}
+    def one(item):
+        key, (prompt, seed) = item
+        try: keep(key, self._content(_post(self.url, self._body(prompt, seed, settings), self.key, self.tries, self.pause, self.timeout)))
+        except ValueError as error:
+            if getattr(error.__cause__, "code", 0) not in (400, 413, 422): raise
+            refused[key] = Refusal(str(error))
+    run_all(one, list(todo.items()), self.workers)
+    if len(refused) == len(todo): raise ValueError(f"all {len(todo)} prompts were refused; {next(iter(refused.values()))}" + "; structured=False leaves the schema out" * self.structured)
+    for key, refusal in refused.items(): keep(key, refusal)
+
+@patch
+def _content(self:EndpointJudge, answer):
+    "Take the text out of the server's answer."
+    try: choice = answer["choices"][0]; message = choice["message"]; text = message.get("content")
+    except (KeyError, IndexError, TypeError, AttributeError) as error: raise ValueError(f"{self.url} answered without choices and message: {str(answer)[:200]}") from error
+    if message.get("refusal"): return Refusal(message["refusal"])
+    if choice.get("finish_reason") == "content_filter": return Refusal("stopped by a content filter")
+    return text if isinstance(text, str) and text.strip() else Refusal("an empty answer")
+
+# %% ../nbs/10a_endpoint.ipynb #7003d9f0
+@patch
+def _body(self:EndpointJudge, prompt, seed, settings):
+    "Make the request of one prompt."
+    body = {"model": self.name, "messages": [{"role": "user", "content": prompt}], "seed": seed, **{k: v for k, v in settings.items() if k != "schema"}}
+    if self.structured and settings.get("schema"):
+        body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": settings["schema"]}}
+    return body
 
 # %% ../nbs/10a_endpoint.ipynb #a714179d
 def find_language_model(
@@ -216,8 +226,8 @@ def _quick_gguf():
     "Let transformers parse a GGUF file once instead of three times, and show no bar."
     import gguf
     once = lru_cache(maxsize=None)
-    with (patch("gguf.GGUFReader", once(gguf.GGUFReader)), patch("gguf.get_tensor_name_map", once(gguf.get_tensor_name_map)),
-          patch("transformers.modeling_gguf_pytorch_utils.tqdm", lambda tensors, **_: tensors, create=True)): yield
+    with (mock.patch("gguf.GGUFReader", once(gguf.GGUFReader)), mock.patch("gguf.get_tensor_name_map", once(gguf.get_tensor_name_map)),
+          mock.patch("transformers.modeling_gguf_pytorch_utils.tqdm", lambda tensors, **_: tensors, create=True)): yield
 
 # %% ../nbs/10a_endpoint.ipynb #8c3d275f
 class TransformersJudge(PromptedJudge):
