@@ -206,10 +206,12 @@ def topic_posterior(
     count = np.diff(shares.indptr)
     rows, full = np.repeat(np.arange(len(count)), count), count > 0
     log_share = np.log(shares.data, dtype=np.float64)
+    order = np.lexsort(centroids[:, :8].T)                      # a column's last digit may depend on its place in the product
+    place, columns = np.argsort(order), np.ascontiguousarray(centroids[order]).T
     for part in range(0, shares.shape[0], 4096):                # cosines of a block of documents with all topics
         inside = slice(shares.indptr[part], shares.indptr[min(part + 4096, shares.shape[0])])
-        cosine = directions[part:part + 4096] @ centroids.T
-        log_share[inside] += kappa * cosine[rows[inside] - part, shares.indices[inside]]
+        cosine = directions[part:part + 4096] @ columns
+        log_share[inside] += kappa * cosine[rows[inside] - part, place[shares.indices[inside]]]
     largest = np.repeat(np.maximum.reduceat(log_share, shares.indptr[:-1][full]), count[full]) if full.any() else log_share
     weight = np.exp(log_share - largest)
     posterior = theta_from_acts(sparse.csr_matrix((weight, shares.indices, shares.indptr), shape=shares.shape))
