@@ -19,6 +19,7 @@ import hashlib
 import inspect
 import io
 import os
+import re
 import shutil
 import sys
 import warnings
@@ -35,7 +36,7 @@ from .embedding import check_embeddings, documents_checksum, embed_to_shards, op
 from .emission import fit_emission
 from .memory import PROGRAM_BYTES, Embedding, Shapes, encoder_needs, format_bytes, known_facts, parse_memory, plan_memory, text_sizes
 from .merging import corpus_word_vectors, describe_topics, feature_vectors
-from .model import (SAETM, SETTINGS, Bar, check_device, check_n_topics, check_settings, check_stamp, check_width, default_min_df, file_digest, file_digests, find_recipe,
+from .model import (SAETM, SETTINGS, Bar, check_device, check_n_topics, check_run, check_settings, check_stamp, check_width, default_min_df, file_digest, file_digests, find_recipe,
                          interpret_features, load_arrays, load_interpretation, load_reported_sae, load_shares, open_sae, run_checksum, read_settings, save_arrays, save_embeddings,
                          save_interpretation, save_topics, split_settings, stamp_run, topic_frame, write_settings, write_stamp)
 from .ranks import assigned_place, count_words_by_rank, first_says, is_first, joined, may_report, rank, size, wait, RankLost
@@ -117,6 +118,8 @@ def run_plan(
     return plan
 
 # %% ../nbs/18_cli.ipynb #d0633da3
+_unspaced = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]").search     # Thai, Lao, Burmese, Khmer, Japanese, Chinese
+
 def step_bow(run, args, docs):
     "Count the words of the documents: bow/."
     model, checksum = run_model(run, args), documents_checksum(docs)
@@ -135,6 +138,7 @@ def step_bow(run, args, docs):
     bow = open_bow(run / "bow")
     empty = f", {bow.n_empty:,} of them empty" if bow.n_empty else ""
     say(args, f"bow         {bow.counts.shape[0]:,} documents{empty}, {bow.counts.shape[1]:,} words, {bow.counts.sum():,} tokens -> {run}/bow")
+    if sum(_unspaced(word) is not None for word in bow.vocabulary) > len(bow.vocabulary) / 2: say(args, "            most of these words are phrases of a script without spaces: put spaces between the words first, or give SAETM a tokenizer")
     return bow
 
 # %% ../nbs/18_cli.ipynb #5e3bed32
@@ -440,7 +444,7 @@ def run_facts(
     "Tell what a run holds."
     from saetm.judges import count_names, load_names
     run, facts = Path(run), {}
-    if not run.is_dir(): raise FileNotFoundError(f"there is no run at {run}")
+    check_run(run)
     if (run / "settings.json").exists():
         stored = read_json(run / "settings.json")
         facts |= dict(saetm=stored["saetm"], encoder=stored["params"]["encoder"], seed=stored["params"]["seed"])
@@ -696,6 +700,13 @@ def _value(text):
         except ValueError: continue
     return text
 
+def _at_least(low):
+    "Return a reader of whole numbers from `low` on, for an option."
+    def read(text):
+        if re.fullmatch("[0-9]+", text.strip()) and int(text) >= low: return int(text)
+        raise argparse.ArgumentTypeError(f"must be a whole number of {low} or more, got {text!r}")
+    return read
+
 _DEFAULTS = dict(min_df="1 to 5, a two hundredth of the documents")       # where a run chooses another than the function
 
 class _Parser(argparse.ArgumentParser):
@@ -758,9 +769,9 @@ def _add_evaluation(sub):
     sub.add_argument("--label", help="column with a known label for each document")
     sub.add_argument("--shares", help="of topics from elsewhere: .npy with the topic of each document (D,) or shares (D, T), or .npz with sparse shares")
     sub.add_argument("--protocol", choices=list(PROTOCOLS), default="strict", help="how a judge is asked (default: strict)")
-    sub.add_argument("--trials", type=int, default=3, help="questions of each kind about a topic (default: 3)")
+    sub.add_argument("--trials", type=_at_least(1), default=3, help="questions of each kind about a topic (default: 3)")
     sub.add_argument("--seed", type=int, default=0, help="seed of questions and intervals (default: 0)")
-    sub.add_argument("--workers", type=int, default=8, help="requests under way at a time (default: 8)")
+    sub.add_argument("--workers", type=_at_least(1), default=8, help="requests under way at a time (default: 8)")
     sub.add_argument("--no-anchors", action="store_true", help="do not score shuffled, doubled and label-made topics")
     sub.add_argument("--no-calibration", action="store_true", help="do not try the judge on lists of known quality")
     sub.add_argument("--dry-run", action="store_true", help="count the calls, and make none")
@@ -774,8 +785,8 @@ def _add_naming(sub):
     sub.add_argument("--judge", default="none", help="transformers:MODEL, the http address of a server, or none for names from words (default: none)")
     sub.add_argument("--model", help="the server's name of the model")
     sub.add_argument("--key-env", metavar="NAME", help="environment variable with the server's key")
-    sub.add_argument("--n-words", type=int, default=10, help="words shown of a topic (default: 10)")
-    sub.add_argument("--workers", type=int, default=8, help="requests under way at a time (default: 8)")
+    sub.add_argument("--n-words", type=_at_least(1), default=10, help="words shown of a topic (default: 10)")
+    sub.add_argument("--workers", type=_at_least(1), default=8, help="requests under way at a time (default: 8)")
 
 # %% ../nbs/18_cli.ipynb #498f0a2a
 def _add_benchmark(sub):
@@ -786,15 +797,15 @@ def _add_benchmark(sub):
     sub.add_argument("--n-topics", type=int, nargs="+", default=[50], help="numbers of topics (default: 50)")
     sub.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds (default: 0 1 2)")
     sub.add_argument("--set", nargs="+", metavar="MODEL.NAME=VALUE", help="settings of models other than their defaults, such as lda.passes=10")
-    sub.add_argument("--jobs", type=int, help="processes at a time, 0 for none but this (default: one a core, as far as memory goes)")
+    sub.add_argument("--jobs", type=_at_least(0), help="processes at a time, 0 for none but this (default: one a core, as far as memory goes)")
     sub.add_argument("--retry", action="store_true", help="run cells again that failed")
     sub.add_argument("--judge", default="likelihood", help="as for `saetm evaluate` (default: likelihood)")
     sub.add_argument("--model", help="the server's name of the judge's model")
     sub.add_argument("--key-env", metavar="NAME", help="environment variable with the server's key")
-    sub.add_argument("--trials", type=int, default=3, help="questions of each kind about a topic (default: 3)")
+    sub.add_argument("--trials", type=_at_least(1), default=3, help="questions of each kind about a topic (default: 3)")
     sub.add_argument("--text", default="text", help="of a file: column of the documents (default: text)")
     sub.add_argument("--label", help="of a file: column with a known label for each document")
-    sub.add_argument("--limit", type=int, help="most documents of a corpus, drawn with seed 0 (default: all; 10,000 tweets)")
+    sub.add_argument("--limit", type=_at_least(1), help="most documents of a corpus, drawn with seed 0 (default: all; 10,000 tweets)")
     sub.add_argument("--encoder", default="all-MiniLM-L6-v2", help=_shared_options["encoder"])
     sub.add_argument("--device", default="cpu", help="cpu, cuda or mps, for the encoder (default: cpu)")
 
@@ -806,17 +817,17 @@ def _add_captions(sub):
     sub.add_argument("--captioner", default="none", help="http address of a server, transformers:MODEL, or none where all captions are given (default: none)")
     sub.add_argument("--model", help="the server's name of the model")
     sub.add_argument("--key-env", metavar="NAME", help="environment variable with the server's key")
-    sub.add_argument("--start", type=int, default=0, help="first picture of the shard (default: 0)")
-    sub.add_argument("--count", type=int, help="pictures in the shard (default: all from the first on)")
+    sub.add_argument("--start", type=_at_least(0), default=0, help="first picture of the shard (default: 0)")
+    sub.add_argument("--count", type=_at_least(1), help="pictures in the shard (default: all from the first on)")
     sub.add_argument("--image", default="image", metavar="COLUMN", help="of a table: column of the pictures (default: image)")
     sub.add_argument("--split", default="train", help="split of a data set from the hub (default: train)")
     sub.add_argument("--name", metavar="COLUMN", help="of a table: column with a name for each picture (default: its row)")
     sub.add_argument("--given", metavar="COLUMN", help="of a table: column with captions or tags to take as they are")
     sub.add_argument("--prompt", help="what is asked, or @FILE to read it from (default: one for long descriptions)")
-    sub.add_argument("--max-side", type=int, default=1024, help="longest side of a picture that is sent, in pixels (default: 1024)")
-    sub.add_argument("--max-tokens", type=int, default=400, help="longest caption (default: 400)")
-    sub.add_argument("--workers", type=int, default=8, help="requests under way at a time (default: 8)")
-    sub.add_argument("--tries", type=int, default=4, help="attempts for each picture (default: 4)")
+    sub.add_argument("--max-side", type=_at_least(1), default=1024, help="longest side of a picture that is sent, in pixels (default: 1024)")
+    sub.add_argument("--max-tokens", type=_at_least(1), default=400, help="longest caption (default: 400)")
+    sub.add_argument("--workers", type=_at_least(1), default=8, help="requests under way at a time (default: 8)")
+    sub.add_argument("--tries", type=_at_least(1), default=4, help="attempts for each picture (default: 4)")
     sub.add_argument("--timeout", type=float, default=300, help="seconds to wait for an answer (default: 300)")
     sub.add_argument("--device", default="cpu", help="of a model on this machine: cpu, cuda or mps (default: cpu)")
     sub.add_argument("--retry", action="store_true", help="try pictures again that failed")
@@ -862,7 +873,7 @@ def make_parser() -> argparse.ArgumentParser:   # the parser of the command line
         if name in ("bow", "embed", "train", "interpret", "merge", "info", "demo"): sub.add_argument("--memory", default=None, help="most memory to use, such as 2GB or 500MB, or auto for what is free: " + ("documents stay on disk, with fewer threads and smaller batches where need be (default: no plan)" if name == "embed" else "what does not fit stays on disk (default: auto, nothing is refused)"))
         for option in shared: sub.add_argument(f"--{option}", type=_value if option == "seed" else str, default=None, help=_shared_options[option])
         for settings_of in functions: _add_settings(sub, settings_of, SETTINGS[settings_of])
-        if name == "bow": sub.add_argument("--jobs", type=int, default=1, help="processes that count (default: 1)")
+        if name == "bow": sub.add_argument("--jobs", type=_at_least(1), default=1, help="processes that count (default: 1)")
         if name == "train": sub.add_argument("--embeddings", help="folder, .npy, .safetensors or .pt file to take the embeddings from")
         if name == "demo": sub.add_argument("--images", action="store_true", help="topics of pictures: 2,186 drawings of OpenMoji with 512 features, 4 for a picture")
         if name == "embed":

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'SETTINGS', 'DEFAULTS', 'PARTS', 'Recipe', 'find_recipe', 'split_settings', 'default_min_df',
-           'Interpretation', 'encode_theta', 'interpret_features', 'file_digest', 'file_digests', 'write_stamp',
-           'check_stamp', 'stamp_run', 'save_arrays', 'load_arrays', 'save_interpretation', 'load_interpretation',
-           'save_topics', 'load_shares', 'load_topics', 'topic_frame', 'save_embeddings', 'load_reported_sae',
-           'open_sae', 'check_width', 'NotFittedError', 'Bar', 'SAETM', 'check_n_topics', 'check_settings',
-           'check_device', 'prepare_pictures', 'check_documents_of_pictures', 'Hierarchy', 'write_settings',
-           'read_settings', 'run_checksum']
+           'Interpretation', 'encode_theta', 'interpret_features', 'file_digest', 'file_digests', 'check_run',
+           'write_stamp', 'check_stamp', 'stamp_run', 'save_arrays', 'load_arrays', 'save_interpretation',
+           'load_interpretation', 'save_topics', 'load_shares', 'load_topics', 'topic_frame', 'save_embeddings',
+           'load_reported_sae', 'open_sae', 'check_width', 'NotFittedError', 'Bar', 'SAETM', 'check_n_topics',
+           'check_settings', 'check_device', 'prepare_pictures', 'check_documents_of_pictures', 'Hierarchy',
+           'write_settings', 'read_settings', 'run_checksum']
 
 # %% ../nbs/07_model.ipynb #c5e20139
 import hashlib
@@ -158,6 +158,13 @@ def file_digests(
 PARTS = dict(bow="bow DOCUMENTS", embeddings="embed DOCUMENTS", sae="train", emission="interpret", topics="merge")    # part of a run -> the command that makes it
 
 
+def check_run(
+    folder,            # folder of a run
+):
+    "Raise unless there is such a folder."
+    if not Path(folder).is_dir(): raise FileNotFoundError(f"there is no run at {folder}: begin one with `saetm bow DOCUMENTS --run {folder}`")
+
+
 def write_stamp(
     folder,            # folder of a run
     part,              # part of it, such as "bow"; "." for the whole
@@ -176,6 +183,7 @@ def check_stamp(
     folder, path, order = Path(folder), Path(folder) / part / "stamp.json", list(PARTS)
     last = part if part in PARTS else "topics"
     def commands(first): return ", ".join(f"`saetm {PARTS[name]}`" for name in order[order.index(first):order.index(last) + 1])
+    check_run(folder)
     if not path.exists(): raise FileNotFoundError(f"{path} is missing: nothing is there yet, or its writing was cut short; save it again, or run {commands(last)}")
     stamp = read_json(path, f"run {commands(last)} again, or save the model again")
     for name, digest in stamp.get("files", {f"{part}/stamp.json": ""}).items():
@@ -1081,6 +1089,7 @@ def read_settings(
     folder,            # folder of a run
 ) -> dict:             # parameters of SAETM
     "Read the settings of a run."
+    check_run(folder)
     stored = read_json(Path(folder) / "settings.json", "delete it and give your settings to the commands again")
     params = {name: value for name, value in stored["params"].items() if not (name == "tokenizer" and value is None)}
     if not stored["encoder_can_be_loaded"]: params["encoder"] = None
