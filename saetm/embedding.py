@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 
 from .corpus import atomic_path, check_documents, need, read_json, write_json
 from .ranks import first_says, gather, is_first, rank, size, wait
@@ -622,37 +623,44 @@ class Embeddings:
         if len(outside): raise IndexError(f"row {outside[0]} is not in 0..{len(self) - 1}")
         gathered = self._gather(np.where(flat < 0, flat + len(self), flat))
         return gathered if rows.ndim else gathered[0]
-    def _gather(self, rows):
-        size, out = self.manifest["shard_rows"], np.empty((len(rows), self.shape[1]), np.float32)
-        first, shard = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (rows % size == 0)), rows // size      # where runs of neighbouring rows begin
-        if 8 * len(first) < len(rows): return self._read_runs(rows[first], np.diff(first, append=len(rows)), out)
-        for index in np.unique(shard):
-            here = shard == index
-            mapped = _open_shard(_shard_path(self.folder, index))
-            out[here] = mapped[rows[here] - index * size]
-            _let_go(mapped)
-        return out
-    def _read_runs(self, first, counts, out):
-        runs, dtype = zip(first // self.manifest["shard_rows"], first % self.manifest["shard_rows"], counts, counts.cumsum() - counts), np.dtype(self.manifest["dtype"])
-        for index, group in groupby(runs, lambda run: run[0]):
-            with open(_shard_path(self.folder, index), "rb") as file:
-                np.lib.format.read_magic(file); np.lib.format.read_array_header_1_0(file)
-                start = file.tell()
-                for _, row, count, place in group:
-                    file.seek(start + int(row) * self.shape[1] * dtype.itemsize)
-                    part = out[place:place + count] if dtype == out.dtype else np.empty((count, self.shape[1]), dtype)
-                    if file.readinto(part) < part.nbytes: raise ValueError(f"{file.name} ends before row {row + count}: it is damaged")
-                    if dtype != out.dtype: torch.from_numpy(out[place:place + count]).copy_(torch.from_numpy(part))
-        return out
-    def _range(self, start, stop):
-        size, out = self.manifest["shard_rows"], np.empty((stop - start, self.shape[1]), np.float32)
-        for index in range(start // size, -(-stop // size)) if stop > start else ():
-            first, last = max(start, index * size), min(stop, (index + 1) * size)
-            out[first - start:last - start] = read_rows(_shard_path(self.folder, index), first - index * size, last - index * size)
-        return out
     def shards(self):
         "Yield the shards in order, each float32 (shard_rows, d)."
         for index in range(_n_shards(self.manifest)): yield read_rows(_shard_path(self.folder, index), 0, self.manifest["shard_rows"]).astype(np.float32, copy=False)
+
+# %% ../nbs/01_embedding.ipynb #e9bb3fb6
+@patch
+def _range(self:Embeddings, start, stop):
+    size, out = self.manifest["shard_rows"], np.empty((stop - start, self.shape[1]), np.float32)
+    for index in range(start // size, -(-stop // size)) if stop > start else ():
+        first, last = max(start, index * size), min(stop, (index + 1) * size)
+        out[first - start:last - start] = read_rows(_shard_path(self.folder, index), first - index * size, last - index * size)
+    return out
+
+@patch
+def _gather(self:Embeddings, rows):
+    size, out = self.manifest["shard_rows"], np.empty((len(rows), self.shape[1]), np.float32)
+    first, shard = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (rows % size == 0)), rows // size      # where runs of neighbouring rows begin
+    if 8 * len(first) < len(rows): return self._read_runs(rows[first], np.diff(first, append=len(rows)), out)
+    for index in np.unique(shard):
+        here = shard == index
+        mapped = _open_shard(_shard_path(self.folder, index))
+        out[here] = mapped[rows[here] - index * size]
+        _let_go(mapped)
+    return out
+
+@patch
+def _read_runs(self:Embeddings, first, counts, out):
+    runs, dtype = zip(first // self.manifest["shard_rows"], first % self.manifest["shard_rows"], counts, counts.cumsum() - counts), np.dtype(self.manifest["dtype"])
+    for index, group in groupby(runs, lambda run: run[0]):
+        with open(_shard_path(self.folder, index), "rb") as file:
+            np.lib.format.read_magic(file); np.lib.format.read_array_header_1_0(file)
+            start = file.tell()
+            for _, row, count, place in group:
+                file.seek(start + int(row) * self.shape[1] * dtype.itemsize)
+                part = out[place:place + count] if dtype == out.dtype else np.empty((count, self.shape[1]), dtype)
+                if file.readinto(part) < part.nbytes: raise ValueError(f"{file.name} ends before row {row + count}: it is damaged")
+                if dtype != out.dtype: torch.from_numpy(out[place:place + count]).copy_(torch.from_numpy(part))
+    return out
 
 # %% ../nbs/01_embedding.ipynb #91beb0dd
 def open_embeddings(
