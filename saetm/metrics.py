@@ -7,7 +7,7 @@ __all__ = ['check_topics', 'Usable', 'usable_words', 'bootstrap_interval', 'Scor
            'paired_difference', 'seed_score', 'npmi_matrix', 'npmi', 'Tokens', 'token_sequences', 'window_counts',
            'c_v', 'window_npmi', 'unique_words', 'wmd', 'word_distances', 'solve_assignments', 'pairwise_wmd',
            'lookup_vectors', 'wmd_diversity', 'table_purity', 'table_nmi', 'table_ari', 'document_topics',
-           'cluster_agreement', 'agreement_difference', 'coverage', 'word_relevance', 'Match', 'topic_overlap',
+           'cluster_agreement', 'agreement_difference', 'coverage', 'word_relevance', 'topic_overlap', 'Match',
            'match_topics', 'stability', 'shuffle_topics', 'class_words', 'label_topics']
 
 # %% ../nbs/10_metrics.ipynb #6ef73833
@@ -542,7 +542,7 @@ def table_ari(
     chance = topics * labels / pairs(table.sum())
     return float((both - chance) / ((topics + labels) / 2 - chance))
 
-# %% ../nbs/10_metrics.ipynb #18994079
+# %% ../nbs/10_metrics.ipynb #0900c798
 def document_topics(
     topics,              # topic of each document (D,), -1 for none; or shares (D, T), whose largest counts
 ) -> np.ndarray:         # topic of each document (D,), -1 for none
@@ -555,7 +555,19 @@ def document_topics(
     if topics.dtype.kind not in "iu": raise TypeError(f"the topic of a document must be a whole number, got {topics.dtype}")
     return topics
 
+# %% ../nbs/10_metrics.ipynb #8160d9eb
+def _check_labels(topics, labels):
+    "Return topics, label numbers and label names, or say what is wrong with the labels."
+    import pandas as pd
+    labels = pd.Series(list(labels), dtype=object)
+    if len(labels) != len(topics): raise ValueError(f"labels must have one entry a document: got {len(labels)} labels for {len(topics)} documents")
+    if not len(labels): raise ValueError("there are no documents to score")
+    bad = np.flatnonzero(labels.isna())
+    if len(bad): raise ValueError(f"labels must not be missing: {len(bad)} are, first in rows {bad[:5].tolist()}; leave these documents out")
+    codes, names = pd.factorize(labels.astype(str), sort=True)
+    return topics, codes, list(names)
 
+# %% ../nbs/10_metrics.ipynb #18994079
 def cluster_agreement(
     topics,              # topic of each document (D,), or shares (D, T)
     labels,              # label of each document (D,)
@@ -579,18 +591,6 @@ def _centred_score(name, value, drawn, n_docs, partial):
     "Return a measure of all documents with its interval, the resamples moved so that their mean is the value."
     low, high = np.quantile(drawn - drawn.mean() + value, [.025, .975]).tolist()
     return Score(name, value, low, high, np.empty(0), "documents", n_docs, {}, partial)
-
-
-def _check_labels(topics, labels):
-    "Return topics, label numbers and label names, or say what is wrong with the labels."
-    import pandas as pd
-    labels = pd.Series(list(labels), dtype=object)
-    if len(labels) != len(topics): raise ValueError(f"labels must have one entry a document: got {len(labels)} labels for {len(topics)} documents")
-    if not len(labels): raise ValueError("there are no documents to score")
-    bad = np.flatnonzero(labels.isna())
-    if len(bad): raise ValueError(f"labels must not be missing: {len(bad)} are, first in rows {bad[:5].tolist()}; leave these documents out")
-    codes, names = pd.factorize(labels.astype(str), sort=True)
-    return topics, codes, list(names)
 
 # %% ../nbs/10_metrics.ipynb #3ca7299b
 def agreement_difference(
@@ -655,14 +655,6 @@ def word_relevance(
     return make_score("word_relevance", values, lost, over="documents", n_boot=n_boot, seed=seed)
 
 # %% ../nbs/10_metrics.ipynb #bc35b586
-class Match(NamedTuple):
-    "Topics of two runs, paired."
-    first: np.ndarray        # topics of the first run (m,), m = the smaller number of topics
-    second: np.ndarray       # their partners in the second (m,)
-    overlap: np.ndarray      # overlap of each pair (m,), in 0..1
-    mean: float              # sum of overlaps / the larger number of topics
-
-
 def topic_overlap(
     a,                       # words of each topic; or word distributions (T, V)
     b,                       # the same of another run
@@ -676,6 +668,14 @@ def topic_overlap(
     if not all(first + second): raise ValueError(f"topics without words cannot be matched: {[t for topics in (first, second) for t, words in enumerate(topics) if not words]}")
     return np.array([[len(x & y) / len(x | y) for y in second] for x in first])
 
+# %% ../nbs/10_metrics.ipynb #a55d3e1b
+class Match(NamedTuple):
+    "Topics of two runs, paired."
+    first: np.ndarray        # topics of the first run (m,), m = the smaller number of topics
+    second: np.ndarray       # their partners in the second (m,)
+    overlap: np.ndarray      # overlap of each pair (m,), in 0..1
+    mean: float              # sum of overlaps / the larger number of topics
+
 
 def match_topics(
     a,                       # words of each topic; or word distributions (T, V)
@@ -687,7 +687,7 @@ def match_topics(
     first, second = linear_sum_assignment(-overlap)
     return Match(first, second, overlap[first, second], float(overlap[first, second].sum() / max(overlap.shape)))
 
-
+# %% ../nbs/10_metrics.ipynb #761981c7
 def stability(
     runs,                    # topics of each run, at least two runs: words of each topic, or word distributions (T, V)
     n=10,                    # words of each topic
