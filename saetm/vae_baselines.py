@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from fastcore.basics import patch
 from torch import nn
 from torch.distributions import Dirichlet, kl_divergence
 from torch.nn import functional as F
@@ -239,51 +240,58 @@ class NeuralBaseline(Baseline):
 
     def read(self, counts, emb, rows): return read_words(counts, rows, self.settings_["device"])
 
-    def _fit(self, counts, emb, on_step):
-        settings, full = self.settings_, np.diff(counts.indptr) > 0
-        filled, filled_emb = counts[full], None if emb is None else emb[full]
-        if not 0 <= settings["held_out"] < 1: raise ValueError(f"held_out must be in 0..1, below 1, got {settings['held_out']}")
-        n_out = int(settings["held_out"] * filled.shape[0])
-        out, kept = np.split(np.random.default_rng([self.seed, 1]).permutation(filled.shape[0]), [n_out if n_out >= 10 else 0])     # too few say nothing
-        if filled.shape[0] < 2: raise ValueError(f"{self.name} needs at least 2 documents with words, got {filled.shape[0]}: batch norm compares documents")
-        if settings["batch_size"] < 2: raise ValueError(f"batch_size must be at least 2, got {settings['batch_size']}: batch norm compares documents")
-        batches = BowBatches(filled[kept], settings["batch_size"], self.seed)
-        self.steps_, self.step_ = n_training_steps(len(kept), settings["batch_size"], settings["epochs"], settings["min_steps"]), 0
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            self.net_ = self.build(**settings).to(settings["device"]).train()
-            optimizer = torch.optim.Adam([p for p in self.net_.parameters() if p.requires_grad], settings["lr"], (settings["beta1"], 0.999),
-                weight_decay=settings["weight_decay"], fused=torch.device(settings["device"]).type != "mps")
-            read = lambda rows: self.read(filled, filled_emb, rows)
-            self.watch_ = EarlyStop(self.net_, lambda: self._loss_of(read, out), settings["patience"], self.steps_ // 3) if len(out) else None
-            fit(by_autograd(self._objective, optimizer), lambda i: read(kept[batches.rows(i)]), self.steps_, optimizer, on_step=on_step, stop=self.watch_)
-            if len(out): self.watch_.restore_()
-        self.net_.eval().requires_grad_(False)
-        self.components_ = self.topics().cpu().numpy()
-
     def _objective(self, docs):
         "Return the loss of a batch, and its two terms."
         self.step_ += 1
         words, other = (term.mean() for term in self.loss(docs))
         return words + other, dict(zip(self.terms, (words.detach(), other.detach())))
 
-    @torch.no_grad()
-    def _loss_of(self, read, rows):
-        "Measure the loss of documents, with the same draws each time."
-        self.net_.eval()
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            losses = [sum(self.loss(read(part))) for part in np.array_split(rows, math.ceil(len(rows) / 1024))]
-        self.net_.train()
-        return float(torch.cat(losses).mean())
+# %% ../nbs/13_vae_baselines.ipynb #bcdd4537
+@patch
+def _fit(self:NeuralBaseline, counts, emb, on_step):
+    settings, full = self.settings_, np.diff(counts.indptr) > 0
+    filled, filled_emb = counts[full], None if emb is None else emb[full]
+    if not 0 <= settings["held_out"] < 1: raise ValueError(f"held_out must be in 0..1, below 1, got {settings['held_out']}")
+    n_out = int(settings["held_out"] * filled.shape[0])
+    out, kept = np.split(np.random.default_rng([self.seed, 1]).permutation(filled.shape[0]), [n_out if n_out >= 10 else 0])     # too few say nothing
+    if filled.shape[0] < 2: raise ValueError(f"{self.name} needs at least 2 documents with words, got {filled.shape[0]}: batch norm compares documents")
+    if settings["batch_size"] < 2: raise ValueError(f"batch_size must be at least 2, got {settings['batch_size']}: batch norm compares documents")
+    batches = BowBatches(filled[kept], settings["batch_size"], self.seed)
+    self.steps_, self.step_ = n_training_steps(len(kept), settings["batch_size"], settings["epochs"], settings["min_steps"]), 0
+    with torch.random.fork_rng():
+        torch.manual_seed(self.seed)
+        self.net_ = self.build(**settings).to(settings["device"]).train()
+        optimizer = torch.optim.Adam([p for p in self.net_.parameters() if p.requires_grad], settings["lr"], (settings["beta1"], 0.999),
+            weight_decay=settings["weight_decay"], fused=torch.device(settings["device"]).type != "mps")
+        read = lambda rows: self.read(filled, filled_emb, rows)
+        self.watch_ = EarlyStop(self.net_, lambda: self._loss_of(read, out), settings["patience"], self.steps_ // 3) if len(out) else None
+        fit(by_autograd(self._objective, optimizer), lambda i: read(kept[batches.rows(i)]), self.steps_, optimizer, on_step=on_step, stop=self.watch_)
+        if len(out): self.watch_.restore_()
+    self.net_.eval().requires_grad_(False)
+    self.components_ = self.topics().cpu().numpy()
 
-    @torch.no_grad()
-    def _shares(self, counts, emb): return np.concatenate([self.theta(self.read(counts, emb, slice(start, start + 1024))).cpu().numpy() for start in range(0, counts.shape[0], 1024)])
+# %% ../nbs/13_vae_baselines.ipynb #c1646ca0
+@patch
+@torch.no_grad()
+def _loss_of(self:NeuralBaseline, read, rows):
+    "Measure the loss of documents, with the same draws each time."
+    self.net_.eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(self.seed)
+        losses = [sum(self.loss(read(part))) for part in np.array_split(rows, math.ceil(len(rows) / 1024))]
+    self.net_.train()
+    return float(torch.cat(losses).mean())
 
-    def _transform(self, counts, emb):
-        shares = self._shares(counts, emb)
-        shares[np.diff(counts.indptr) == 0] = 1 / self.n_topics
-        return shares
+# %% ../nbs/13_vae_baselines.ipynb #b6ce030b
+@patch
+@torch.no_grad()
+def _shares(self:NeuralBaseline, counts, emb): return np.concatenate([self.theta(self.read(counts, emb, slice(start, start + 1024))).cpu().numpy() for start in range(0, counts.shape[0], 1024)])
+
+@patch
+def _transform(self:NeuralBaseline, counts, emb):
+    shares = self._shares(counts, emb)
+    shares[np.diff(counts.indptr) == 0] = 1 / self.n_topics
+    return shares
 
 # %% ../nbs/13_vae_baselines.ipynb #02a377d1
 def laplace_variance(
