@@ -895,6 +895,7 @@ def report(
         composition=composition, group_name=group_name, timeline=timeline,
         hierarchy=ward_tree(result.centroids, np.maximum(result.probability, 1e-9)), similarity=result.centroids @ result.centroids.T)
 
+# %% ../nbs/07_model.ipynb #a23d2ced
 @patch
 def _compared(self:SAETM, docs, groups, times, bins):
     "Compare groups and times, where they were given."
@@ -925,6 +926,14 @@ def visualize_topics(
     return visualize_topics(layout_2d(self.result_.centroids, self.seed_), self.topic_sizes_, list(self.get_topics(10).values()), self._topic_names(custom_labels), topics, top_n_topics, **look)
 
 @patch
+def _topic_names(self:SAETM, names=None):
+    "Check names of all topics, or take the model's, or make them of the first words."
+    if names is None or names is True: return self.custom_labels_ or [", ".join(word for word, _ in words) for words in self.get_topics(3).values()]
+    if isinstance(names, str) or len(names) != len(self.topic_sizes_): raise ValueError(f"custom_labels must have one name for each of the {len(self.topic_sizes_)} topics, got {names!r:.60}")
+    return [str(name) for name in names]
+
+# %% ../nbs/07_model.ipynb #b81ae6f8
+@patch
 def visualize_documents(
     self:SAETM,
     docs=None,                 # the documents the model was fitted on; None takes those it kept, or shows no texts
@@ -950,13 +959,6 @@ def _map_positions(self:SAETM):
     if getattr(self, "_map", (None, None))[0] is not self.directions_: self._map = self.directions_, layout_2d(self.directions_, self.seed_)
     return self._map[1]
 
-@patch
-def _topic_names(self:SAETM, names=None):
-    "Check names of all topics, or take the model's, or make them of the first words."
-    if names is None or names is True: return self.custom_labels_ or [", ".join(word for word, _ in words) for words in self.get_topics(3).values()]
-    if isinstance(names, str) or len(names) != len(self.topic_sizes_): raise ValueError(f"custom_labels must have one name for each of the {len(self.topic_sizes_)} topics, got {names!r:.60}")
-    return [str(name) for name in names]
-
 # %% ../nbs/07_model.ipynb #vizm0003
 @patch
 def visualize_hierarchy(
@@ -979,20 +981,7 @@ def _tree(self:SAETM, topics):
     from saetm.merging import ward_tree
     return ward_tree(self.result_.centroids[topics], np.maximum(self.result_.probability[topics], 1e-9))
 
-@patch
-def visualize_barchart(
-    self:SAETM,
-    topics=None,               # numbers of the topics to show
-    top_n_topics: int = 8,     # or the largest so many
-    n_words: int = 5,          # words a topic
-    custom_labels=None,        # names of all T topics; None takes their numbers
-    **look,                    # title; width and height of one topic
-):                             # plotly Figure
-    "Draw the strongest words of topics."
-    from saetm.interactive import visualize_barchart
-    self._fitted("visualize_barchart", "result_")
-    return visualize_barchart(list(self.get_topics(n_words).values()), custom_labels, topics, top_n_topics, n_words, **look)
-
+# %% ../nbs/07_model.ipynb #81398e64
 @patch
 def visualize_heatmap(
     self:SAETM,
@@ -1008,6 +997,21 @@ def visualize_heatmap(
     shown, names = choose_topics(self.topic_sizes_, topics, top_n_topics), self._topic_names(custom_labels)
     centroids = self.result_.centroids[shown]
     return visualize_heatmap(centroids @ centroids.T, [f"{t} · {names[t]}" for t in shown], leaves_list(self._tree(shown)) if len(shown) > 1 else None, **look)
+
+# %% ../nbs/07_model.ipynb #dfff87f3
+@patch
+def visualize_barchart(
+    self:SAETM,
+    topics=None,               # numbers of the topics to show
+    top_n_topics: int = 8,     # or the largest so many
+    n_words: int = 5,          # words a topic
+    custom_labels=None,        # names of all T topics; None takes their numbers
+    **look,                    # title; width and height of one topic
+):                             # plotly Figure
+    "Draw the strongest words of topics."
+    from saetm.interactive import visualize_barchart
+    self._fitted("visualize_barchart", "result_")
+    return visualize_barchart(list(self.get_topics(n_words).values()), custom_labels, topics, top_n_topics, n_words, **look)
 
 # %% ../nbs/07_model.ipynb #vizm0004
 @patch
