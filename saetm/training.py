@@ -24,6 +24,7 @@ from typing import Callable, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 import torch
+from fastcore.basics import patch
 from safetensors.torch import save
 from torch import nn
 from torch.nn.functional import embedding_bag
@@ -57,35 +58,6 @@ class Shuffle:
         self.epoch = self.current = self.ahead = None
         self.tables = []                                                           # two windows' memory, used in turn
 
-    def rows(self, epoch, number):
-        "Return the rows of window `number` of a pass (window_rows,), ascending, and the order in which they are used."
-        if self.epoch != epoch: self.epoch, self.starts = epoch, np.random.default_rng([self.seed, epoch]).permutation(-(-self.n_docs // self.block)) * self.block
-        place = np.arange(number * self.window_rows, min(self.n_docs, (number + 1) * self.window_rows))
-        missing, last = -self.n_docs % self.block, (np.argmax(self.starts) + 1) * self.block              # one block is shorter than the others
-        place[place >= last - missing] += missing
-        rows = np.sort(self.starts[place // self.block] + place % self.block)
-        return rows, np.random.default_rng([self.seed, epoch, number]).permutation(len(rows))
-
-    def window(self, epoch, number):
-        "Return a function that gives a slice of a window; the next window is read meanwhile."
-        key, ahead = (epoch, number), self.ahead
-        if self.current and self.current[0] == key: return self.current[1]
-        if self.held is not None: self.current = key, pick_from(self.held, *self.rows(*key))
-        else:
-            if ahead and ahead.key != key: ahead.thread.join()
-            self.current = self.ahead = None
-            ahead = ahead if ahead and ahead.key == key else self.read(key)
-            self.current = key, ahead.result()
-            self.ahead = self.read((epoch, number + 1) if (number + 1) * self.window_rows < self.n_docs else (epoch + 1, 0))
-        return self.current[1]
-
-    def read(self, key):
-        "Start to read a window into the memory that is free."
-        if not self.tables: self.tables = [torch.empty(self.window_rows, self.emb.shape[1], pin_memory=self.device.type == "cuda") for _ in range(2)]
-        self.tables.reverse()
-        if self.device.type == "cuda": torch.cuda.current_stream(self.device).synchronize()                # it may still be copied from
-        return ReadAhead(key, self.emb, *self.rows(*key), self.tables[0], self.device)
-
     def __call__(self, i):
         parts, position, wanted = [], i * self.batch_size + self.mine.start, self.mine.stop - self.mine.start
         while wanted:
@@ -113,6 +85,18 @@ def _fits_on(device, emb):
     "Tell whether half of a GPU's free memory is enough for all rows."
     return device.type == "cuda" and emb.shape[0] * emb.shape[1] * np.dtype(emb.dtype).itemsize <= torch.cuda.mem_get_info(device)[0] / 2
 
+# %% ../nbs/04_training.ipynb #abf46cab
+@patch
+def rows(self:Shuffle, epoch, number):
+    "Return the rows of window `number` of a pass (window_rows,), ascending, and the order in which they are used."
+    if self.epoch != epoch: self.epoch, self.starts = epoch, np.random.default_rng([self.seed, epoch]).permutation(-(-self.n_docs // self.block)) * self.block
+    place = np.arange(number * self.window_rows, min(self.n_docs, (number + 1) * self.window_rows))
+    missing, last = -self.n_docs % self.block, (np.argmax(self.starts) + 1) * self.block              # one block is shorter than the others
+    place[place >= last - missing] += missing
+    rows = np.sort(self.starts[place // self.block] + place % self.block)
+    return rows, np.random.default_rng([self.seed, epoch, number]).permutation(len(rows))
+
+# %% ../nbs/04_training.ipynb #4333aacf
 class ReadAhead:
     "A thread that reads rows into `table` in the order given; it ends when that is done, and `result` raises what went wrong."
     def __init__(self, key, emb, rows, order, table, device):
@@ -133,6 +117,29 @@ class ReadAhead:
         if self.device.type == "cpu": return lambda part: self.table[part].clone()
         self.copied = self.table.to(self.device, non_blocking=True)
         return self.copied.__getitem__
+
+# %% ../nbs/04_training.ipynb #d292e97b
+@patch
+def window(self:Shuffle, epoch, number):
+    "Return a function that gives a slice of a window; the next window is read meanwhile."
+    key, ahead = (epoch, number), self.ahead
+    if self.current and self.current[0] == key: return self.current[1]
+    if self.held is not None: self.current = key, pick_from(self.held, *self.rows(*key))
+    else:
+        if ahead and ahead.key != key: ahead.thread.join()
+        self.current = self.ahead = None
+        ahead = ahead if ahead and ahead.key == key else self.read(key)
+        self.current = key, ahead.result()
+        self.ahead = self.read((epoch, number + 1) if (number + 1) * self.window_rows < self.n_docs else (epoch + 1, 0))
+    return self.current[1]
+
+@patch
+def read(self:Shuffle, key):
+    "Start to read a window into the memory that is free."
+    if not self.tables: self.tables = [torch.empty(self.window_rows, self.emb.shape[1], pin_memory=self.device.type == "cuda") for _ in range(2)]
+    self.tables.reverse()
+    if self.device.type == "cuda": torch.cuda.current_stream(self.device).synchronize()                # it may still be copied from
+    return ReadAhead(key, self.emb, *self.rows(*key), self.tables[0], self.device)
 
 # %% ../nbs/04_training.ipynb #6a7524af
 class Ramp(torch.autograd.Function):
@@ -659,21 +666,23 @@ class Checkpoint:
 
     def read(self, path): return read_safetensors(path)[0]
 
-    def restore(self):
-        "Bring back the last state, and return its number of steps; 0 if there is none."
-        if not (self.folder / "latest.json").exists(): return 0
-        latest = read_json(self.folder / "latest.json")
-        differ = [f"{name}={latest['settings'].get(name)!r}, now {value!r}" for name, value in self.settings.items() if latest["settings"].get(name) != value]
-        if differ: raise ValueError(f"{self.folder} holds a run with other settings ({'; '.join(differ)}): go on with the old ones, or delete the folder to start afresh")
-        if not (self.folder / latest["file"]).exists(): raise FileNotFoundError(f"{self.folder / latest['file']} is gone: delete {self.folder} to start afresh")
-        tensors, averages = self.read(self.folder / latest["file"]), {}
-        self.module.load_state_dict({name[7:]: tensor for name, tensor in tensors.items() if name.startswith("module.")})
-        for name in (name for name in tensors if name.startswith("optimizer.")):
-            _, i, key = name.split(".", 2)
-            averages.setdefault(int(i), {})[key] = tensors[name]
-        self.optimizer.load_state_dict(dict(state=averages, param_groups=self.optimizer.state_dict()["param_groups"]))
-        if self.generator is not None: self.generator.set_state(tensors["generator"])
-        return latest["step"]
+# %% ../nbs/04_training.ipynb #d367b0f7
+@patch
+def restore(self:Checkpoint):
+    "Bring back the last state, and return its number of steps; 0 if there is none."
+    if not (self.folder / "latest.json").exists(): return 0
+    latest = read_json(self.folder / "latest.json")
+    differ = [f"{name}={latest['settings'].get(name)!r}, now {value!r}" for name, value in self.settings.items() if latest["settings"].get(name) != value]
+    if differ: raise ValueError(f"{self.folder} holds a run with other settings ({'; '.join(differ)}): go on with the old ones, or delete the folder to start afresh")
+    if not (self.folder / latest["file"]).exists(): raise FileNotFoundError(f"{self.folder / latest['file']} is gone: delete {self.folder} to start afresh")
+    tensors, averages = self.read(self.folder / latest["file"]), {}
+    self.module.load_state_dict({name[7:]: tensor for name, tensor in tensors.items() if name.startswith("module.")})
+    for name in (name for name in tensors if name.startswith("optimizer.")):
+        _, i, key = name.split(".", 2)
+        averages.setdefault(int(i), {})[key] = tensors[name]
+    self.optimizer.load_state_dict(dict(state=averages, param_groups=self.optimizer.state_dict()["param_groups"]))
+    if self.generator is not None: self.generator.set_state(tensors["generator"])
+    return latest["step"]
 
 # %% ../nbs/04_training.ipynb #e125d821
 class SAEReport(NamedTuple):
