@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import numpy as np
+from fastcore.basics import patch
 from scipy import sparse
 
 from .corpus import need
@@ -57,16 +58,6 @@ def check_counts(
     counts = counts.astype(np.int32); counts.sum_duplicates(); counts.eliminate_zeros()
     return counts
 
-# %% ../nbs/12_baselines.ipynb #64bd761c
-def _check_rows(name, what, rows, n_rows, n_columns, empty=False):
-    "Raise unless the rows are distributions; with `empty`, rows of zeros may be among them."
-    rows = np.asarray(rows, np.float32)
-    if rows.shape != (n_rows, n_columns): raise ValueError(f"{name}: {what} must have shape {(n_rows, n_columns)}, got {rows.shape}")
-    total = rows.sum(1, dtype=np.float64)
-    good = np.isfinite(rows).all(1) & (rows >= 0).all(1) & ((np.abs(total - 1) < 1e-3) | (empty & (total == 0)))
-    if not good.all(): raise ValueError(f"{name}: rows of {what} must be 0 or more and sum to 1, {(~good).sum()} of {n_rows} do not, the first: {', '.join(map(str, np.flatnonzero(~good)[:5]))}")
-    return rows
-
 # %% ../nbs/12_baselines.ipynb #68c17711
 class Baseline:
     "A topic model of word counts: `fit` learns `components_` (T, V), `transform` gives shares (D, T)."
@@ -85,46 +76,61 @@ class Baseline:
         if unknown: raise TypeError(f"{self.name} has no setting {', '.join(map(repr, unknown))}; it has {', '.join(self.defaults) or 'none'}")
         self.n_topics, self.seed, self.settings = n_topics, seed, settings
 
-    def fit(
-        self,
-        bow,                    # word counts (D, V), see `check_counts`
-        emb=None,               # document embeddings (D, d), for models that need them; others ignore them
-        on_step=None,           # `on_step(steps done, values)` from time to time, where a model has steps
-    ) -> Baseline:              # the model
-        "Learn topics."
-        counts, emb = self._check(bow, emb)
-        check_n_topics(self.n_topics)
-        if self.n_topics > counts.shape[0]: raise ValueError(f"n_topics must be in 2..D={counts.shape[0]}, the number of documents, got {self.n_topics}")
-        if not counts.nnz: raise ValueError(f"no document has a word: {self.name} has nothing to learn from")
-        check_seed(self.seed)
-        self.__dict__.pop("components_", None)                      # a fit that fails leaves no model behind
-        self.n_words_, self.d_embed_, self.settings_ = counts.shape[1], None if emb is None else emb.shape[1], {**self.defaults, **self.settings}
-        try: self._fit(counts, emb, on_step)
-        except FloatingPointError as error: raise FloatingPointError(f"{self.name} with n_topics={self.n_topics}, seed={self.seed}, {self.settings_}: {error}") from error
-        components = self.__dict__.pop("components_")
-        n_found = min(len(components), self.n_topics) if self.finds_topics else self.n_topics
-        self.components_ = _check_rows(self.name, "components_", components, n_found, self.n_words_)
-        return self
-
-    def transform(
-        self,
-        bow,                    # word counts (D, V), over the vocabulary of `fit`
-        emb=None,               # their embeddings (D, d), for models that need them
-    ) -> np.ndarray:            # topic shares (D, T), float32; rows sum to 1, or are empty where nothing can be said
-        "Find the topics of documents."
-        if not hasattr(self, "components_"): raise NotFittedError(f"{self.name}: transform needs a fitted model, call fit first")
-        counts, emb = self._check(bow, emb, self.n_words_, self.d_embed_)
-        return _check_rows(self.name, "shares", self._transform(counts, emb), counts.shape[0], len(self.components_), empty=True)
-
-    def _check(self, bow, emb, n_words=None, d_embed=None):
-        "Check documents, before any work."
-        counts = check_counts(bow, n_words)
-        if not self.needs_embeddings: return counts, None
-        if emb is None: raise ValueError(f"{self.name} needs embeddings: give emb, an array ({counts.shape[0]}, d)")
-        emb = check_embeddings(emb, counts.shape[0], d_embed)
-        return counts, emb.detach().float().cpu().numpy() if hasattr(emb, "detach") else np.asarray(emb, np.float32)
-
     def __repr__(self): return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in dict(n_topics=self.n_topics, seed=self.seed, **self.settings).items())})"
+
+# %% ../nbs/12_baselines.ipynb #64bd761c
+def _check_rows(name, what, rows, n_rows, n_columns, empty=False):
+    "Raise unless the rows are distributions; with `empty`, rows of zeros may be among them."
+    rows = np.asarray(rows, np.float32)
+    if rows.shape != (n_rows, n_columns): raise ValueError(f"{name}: {what} must have shape {(n_rows, n_columns)}, got {rows.shape}")
+    total = rows.sum(1, dtype=np.float64)
+    good = np.isfinite(rows).all(1) & (rows >= 0).all(1) & ((np.abs(total - 1) < 1e-3) | (empty & (total == 0)))
+    if not good.all(): raise ValueError(f"{name}: rows of {what} must be 0 or more and sum to 1, {(~good).sum()} of {n_rows} do not, the first: {', '.join(map(str, np.flatnonzero(~good)[:5]))}")
+    return rows
+
+# %% ../nbs/12_baselines.ipynb #d8ae5a34
+@patch
+def fit(
+    self:Baseline,
+    bow,                    # word counts (D, V), see `check_counts`
+    emb=None,               # document embeddings (D, d), for models that need them; others ignore them
+    on_step=None,           # `on_step(steps done, values)` from time to time, where a model has steps
+) -> Baseline:              # the model
+    "Learn topics."
+    counts, emb = self._check(bow, emb)
+    check_n_topics(self.n_topics)
+    if self.n_topics > counts.shape[0]: raise ValueError(f"n_topics must be in 2..D={counts.shape[0]}, the number of documents, got {self.n_topics}")
+    if not counts.nnz: raise ValueError(f"no document has a word: {self.name} has nothing to learn from")
+    check_seed(self.seed)
+    self.__dict__.pop("components_", None)                      # a fit that fails leaves no model behind
+    self.n_words_, self.d_embed_, self.settings_ = counts.shape[1], None if emb is None else emb.shape[1], {**self.defaults, **self.settings}
+    try: self._fit(counts, emb, on_step)
+    except FloatingPointError as error: raise FloatingPointError(f"{self.name} with n_topics={self.n_topics}, seed={self.seed}, {self.settings_}: {error}") from error
+    components = self.__dict__.pop("components_")
+    n_found = min(len(components), self.n_topics) if self.finds_topics else self.n_topics
+    self.components_ = _check_rows(self.name, "components_", components, n_found, self.n_words_)
+    return self
+
+# %% ../nbs/12_baselines.ipynb #061102e3
+@patch
+def transform(
+    self:Baseline,
+    bow,                    # word counts (D, V), over the vocabulary of `fit`
+    emb=None,               # their embeddings (D, d), for models that need them
+) -> np.ndarray:            # topic shares (D, T), float32; rows sum to 1, or are empty where nothing can be said
+    "Find the topics of documents."
+    if not hasattr(self, "components_"): raise NotFittedError(f"{self.name}: transform needs a fitted model, call fit first")
+    counts, emb = self._check(bow, emb, self.n_words_, self.d_embed_)
+    return _check_rows(self.name, "shares", self._transform(counts, emb), counts.shape[0], len(self.components_), empty=True)
+
+@patch
+def _check(self:Baseline, bow, emb, n_words=None, d_embed=None):
+    "Check documents, before any work."
+    counts = check_counts(bow, n_words)
+    if not self.needs_embeddings: return counts, None
+    if emb is None: raise ValueError(f"{self.name} needs embeddings: give emb, an array ({counts.shape[0]}, d)")
+    emb = check_embeddings(emb, counts.shape[0], d_embed)
+    return counts, emb.detach().float().cpu().numpy() if hasattr(emb, "detach") else np.asarray(emb, np.float32)
 
 # %% ../nbs/12_baselines.ipynb #ad53abd2
 def fit_baseline(
