@@ -39,7 +39,7 @@ from .merging import corpus_word_vectors, describe_topics, feature_vectors
 from .model import (SAETM, SETTINGS, Bar, check_device, check_n_topics, check_run, check_settings, check_stamp, check_width, default_min_df, file_digest, file_digests, find_recipe,
                          interpret_features, load_arrays, load_interpretation, load_reported_sae, load_shares, open_sae, run_checksum, read_settings, save_arrays, save_embeddings,
                          save_interpretation, save_topics, split_settings, stamp_run, topic_frame, write_settings, write_stamp)
-from .ranks import assigned_place, count_words_by_rank, first_says, is_first, joined, may_report, rank, size, wait, RankLost
+from .ranks import assigned_place, check_same, check_shared, count_words_by_rank, first_says, is_first, joined, may_report, rank, size, wait, RankLost
 from .sae import load_sae, save_sae
 from .sparse_shards import SparseShards, in_memory
 from .streams import count_to_shards, documents_bytes, open_bow, stream_documents, write_bow
@@ -77,7 +77,16 @@ def keep_settings(
 ):
     "Write the settings of a step that has succeeded, and wait until all processes are here."
     if is_first(): write_settings(run, model)
-    wait()
+    wait(*(Path(run) / part for part in ("bow", "embeddings", "sae", "emission")))
+
+@contextlib.contextmanager
+def _joined(args):
+    "Join the other processes of the job, which must do the same, and see the same run."
+    own = ("run", "documents", "embeddings", "sae", "memory", "jobs", "quiet", "debug", "function")          # these may be others on another machine
+    with joined():
+        check_same({name: str(value) for name, value in vars(args).items() if name not in own}, "the command and its options")
+        check_shared(args.run)
+        yield
 
 def say(
     args,              # parsed arguments
@@ -122,11 +131,11 @@ _unspaced = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3
 
 def step_bow(run, args, docs):
     "Count the words of the documents: bow/."
-    model, checksum = run_model(run, args), documents_checksum(docs)
+    model, checksum = run_model(run, args), check_same(documents_checksum(docs), "documents")
     plan = run_plan(run, args, "bow", Shapes(len(docs), letters=sum(map(len, docs[:1000])) / len(docs[:1000])))
     settings = {"min_df": default_min_df(len(docs)), **split_settings(model.settings)[count_words]}
     stamp = dict(documents=checksum, settings={name: str(value) for name, value in settings.items()})
-    if not first_says(is_fresh(run, "bow", stamp)):
+    if not first_says(is_first() and is_fresh(run, "bow", stamp)):
         n_jobs, told = getattr(args, "jobs", None) or 1, dict(checksum=checksum, part_docs=plan.sizes.part_docs, most_words=plan.sizes.most_words)
         if plan.streamed or getattr(docs, "is_stream", False):
             with Bar("counting", not args.quiet, unit="document") as bar: count_to_shards(docs, run / "bow", **settings, n_jobs=n_jobs, on_step=bar, **told)
@@ -224,10 +233,10 @@ def step_train(run, args):
     emb = check_embeddings(open_embeddings(source)) if source else run_embeddings(run)
     model = run_model(run, args, emb.shape[1])
     if source and is_first(): save_embeddings(run / "embeddings", emb, None, None, dtype=np.float32)
-    wait()
+    wait(run / "embeddings")
     settings, plan = split_settings(model.settings)[fit_sae], run_plan(run, args, "train", run_shapes(run, model))
     stamp = dict(embeddings=first_says(is_first() and embeddings_digest(run)), seed=model.seed, settings=settings)
-    if not first_says(is_fresh(run, "sae", stamp)):
+    if not first_says(is_first() and is_fresh(run, "sae", stamp)):
         with Bar("training", not args.quiet) as bar:
             sae = fit_sae(run_embeddings(run), seed=model.seed, device=model.device, checkpoint=run / "sae" / "checkpoints", on_step=bar, hold_mb=plan.sizes.hold_mb, window_mb=plan.sizes.window_mb, **settings)
         if is_first():
@@ -256,13 +265,13 @@ def step_interpret(run, args):
         if is_first():
             save_sae(run / "sae", sae, dict(source=str(source)))
             write_stamp(run, "sae", ["sae/*"], source=str(source))
-        wait()
+        wait(run / "sae")
     check_stamp(run, "sae")
     sae, parts = load_sae(run / "sae"), split_settings(model.settings)
     settings = {**parts[feature_vectors], **parts[fit_emission]}
     made_from = first_says(is_first() and interpreted(run, model))
     stamp = dict(**made_from, seed=model.seed, settings=settings)
-    if not first_says(is_fresh(run, "emission", stamp)):
+    if not first_says(is_first() and is_fresh(run, "emission", stamp)):
         plan = run_plan(run, args, "interpret", run_shapes(run, model))
         where = dict(folder=run / "emission" / "theta", made_from=made_from, sizes=plan.sizes) if plan.streamed else {}
         if not plan.streamed: bow = bow._replace(counts=in_memory(bow.counts))
@@ -411,7 +420,7 @@ def cmd_demo(args):
     check_n_topics(model.n_topics, model.settings.get("n_latents"))
     table = load_corpus("wikipedia")
     docs = table.text.tolist()
-    with joined(): step_bow(args.run, args, docs); step_embed(args.run, args, docs); step_train(args.run, args); step_interpret(args.run, args)
+    with _joined(args): step_bow(args.run, args, docs); step_embed(args.run, args, docs); step_train(args.run, args); step_interpret(args.run, args)
     if assigned_place().rank: return
     model = step_merge(args.run, args)
     print_topics(model, args)
@@ -430,7 +439,7 @@ def demo_images(args):
     check_n_topics(model.n_topics, model.settings.get("n_latents"))
     table = load_corpus("openmoji")
     docs, images, names = table.caption.tolist(), load_images(table), table.caption.str.split(";").str[0].tolist()
-    with joined(): step_bow(args.run, args, docs); step_embed_images(args.run, args, images); step_train(args.run, args); step_interpret(args.run, args)
+    with _joined(args): step_bow(args.run, args, docs); step_embed_images(args.run, args, images); step_train(args.run, args); step_interpret(args.run, args)
     if assigned_place().rank: return
     print_topics(step_merge(args.run, args), args)
     step_sheet(args.run, args, images)
@@ -899,9 +908,9 @@ def make_parser() -> argparse.ArgumentParser:   # the parser of the command line
 _together = ("bow", "embed", "train", "interpret")             # commands whose work is shared by the processes of a job
 
 def _parse(argv):
-    "Read the arguments; only the first process of a job complains."
-    quiet = assigned_place().rank > 0
-    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext(), contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext():
+    "Read the arguments; only the first process of a machine complains."
+    quiet, second = assigned_place().rank > 0, assigned_place().local_rank > 0
+    with contextlib.redirect_stdout(io.StringIO()) if second else contextlib.nullcontext(), contextlib.redirect_stderr(io.StringIO()) if second else contextlib.nullcontext():
         args = make_parser().parse_args(argv)
     args.quiet = args.quiet or quiet
     if quiet: warnings.simplefilter("ignore")
@@ -918,7 +927,7 @@ def _run(args):
     "Run the command, together with the other processes where the work can be shared."
     if getattr(args, "run", None) and Path(args.run).is_file(): raise ValueError(f"{args.run} is a file; a run is a folder")
     if args.command in _together:
-        with joined(): args.function(args)
+        with _joined(args): args.function(args)
     elif args.command == "demo" or assigned_place().rank == 0: args.function(args)
 
 # %% ../nbs/18_cli.ipynb #f77eec92

@@ -107,7 +107,7 @@ def encode_theta(
         writer = SparseWriter(folder, sae.n_latents, made_from=made_from)
         for start in range(writer.rows, len(emb), batch_rows): writer.append(theta_from_acts(encode_sparse(sae, emb[start:start + batch_rows], batch_rows, attribution)))
         writer.finish()
-    wait()                                                     # where there are several processes
+    wait(folder)                                               # where there are several processes
     return open_sparse(folder)
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,9 +24,9 @@ import numpy as np
 from .corpus import BagOfWords, check_documents, count_shard, merge_shards
 
 # %% auto #0
-__all__ = ['Place', 'assigned_place', 'RankLost', 'rank', 'size', 'is_first', 'joined', 'Crew', 'sum_', 'total', 'add_pairs',
-           'gather', 'part', 'part_by_weight', 'stack_rows', 'wait', 'first_says', 'share_arrays', 'collect_arrays',
-           'count_words_by_rank', 'may_report']
+__all__ = ['Place', 'assigned_place', 'RankLost', 'rank', 'size', 'is_first', 'is_one_machine', 'joined', 'Crew', 'sum_', 'total',
+           'add_pairs', 'gather', 'part', 'part_by_weight', 'stack_rows', 'wait', 'first_says', 'share_arrays',
+           'collect_arrays', 'count_words_by_rank', 'may_report', 'check_same', 'check_shared']
 
 # %% ../nbs/00a_ranks.ipynb #9dc568e2
 class Place(NamedTuple):
@@ -56,6 +58,7 @@ _job = dict(_alone)                                            # what `joined` f
 def rank() -> int: return _job["place"].rank                   # 0 when alone
 def size() -> int: return _job["place"].size                   # 1 when alone
 def is_first() -> bool: return rank() == 0
+def is_one_machine() -> bool: return _job["place"].local_size == size()    # then its memory and its files are everybody's
 
 # %% ../nbs/00a_ranks.ipynb #da8def98
 @contextmanager
@@ -77,6 +80,29 @@ def _terminated():
     except BaseException: signal.signal(signal.SIGTERM, signal.SIG_IGN); raise     # the process ends by itself, when it has told its error
     signal.signal(signal.SIGTERM, before)
 
+# %% ../nbs/00a_ranks.ipynb #3ac41e07
+@contextmanager
+def _connected(place, minutes):
+    "Connect the processes of a job with each other, and watch over them where they are on several machines."
+    import torch
+    import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
+    before, store = _sockets(), next(rendezvous("env://"))[0]
+    _job.update(place=place, store=store)
+    several, ended = not is_one_machine(), threading.Event()
+    if several and threading.current_thread() is threading.main_thread(): threading.Thread(target=_watch, args=(store, ended), daemon=True).start()
+    if interface := _interface(place, store): os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
+    try:
+        dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.size, timeout=timedelta(minutes=minutes))
+        _job.update(patient=dist.new_group(backend="gloo", timeout=timedelta(days=30)))
+    except RuntimeError as error:
+        raise ConnectionError(f"process {place.rank} on {socket.gethostname()} does not reach the other {place.size - 1} through {os.environ.get('GLOO_SOCKET_IFNAME', 'the address of its name')}: name the network "
+                              f"interface between the machines in GLOO_SOCKET_IFNAME, and let any port through ({str(error).splitlines()[0][:120]})") from error
+    if several: _notice_silence(_sockets() - before)
+    yield
+    ended.set()
+
 # %% ../nbs/00a_ranks.ipynb #1873b010
 @contextmanager
 def joined(
@@ -87,14 +113,8 @@ def joined(
     if place.size == 1 or _job["store"] is not None: yield _job["place"]; return
     import torch
     import torch.distributed as dist
-    from torch.distributed.rendezvous import rendezvous
-    if place.local_size == place.size: os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     if torch.cuda.is_available(): torch.cuda.set_device(place.local_rank)
-    store = next(rendezvous("env://"))[0]
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
-    dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.size, timeout=timedelta(minutes=minutes))
-    _job.update(place=place, store=store, patient=dist.new_group(backend="gloo", timeout=timedelta(days=30)))
-    with _terminated(): yield place
+    with _terminated(), _connected(place, minutes): yield place
     _job.update(_alone)                                        # after an error the process ends as it is: a farewell might never be answered
     dist.destroy_process_group()
 
@@ -113,11 +133,12 @@ class Crew:
     "Python processes on this machine that have joined: `crew(lines)` runs lines in all of them and returns what each prints, None where it has ended."
     def __init__(
         self,
-        n=2,  # how many
+        n=2,         # how many
+        machines=1,  # how many machines to imitate: without shared memory then, and with all checks
     ):
         with socket.socket() as free: free.bind(("127.0.0.1", 0)); port = free.getsockname()[1]
-        job = os.environ | dict(OMP_NUM_THREADS="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE=str(n), LOCAL_WORLD_SIZE=str(n))
-        start = lambda r: subprocess.Popen([sys.executable, "-c", _LOOP], env=job | dict(RANK=str(r), LOCAL_RANK=str(r)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        job = os.environ | dict(OMP_NUM_THREADS="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE=str(n), LOCAL_WORLD_SIZE=str(n // machines))
+        start = lambda r: subprocess.Popen([sys.executable, "-c", _LOOP], env=job | dict(RANK=str(r), LOCAL_RANK=str(r % (n // machines))), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.processes = [start(r) for r in range(n)]
     def __call__(self, lines):
         for p in self.processes:
@@ -246,12 +267,23 @@ def stack_rows(
     return sparse.csr_matrix((data, indices, np.concatenate([[0], np.cumsum(lengths)])), shape=(len(lengths), matrix.shape[1]))
 
 # %% ../nbs/00a_ranks.ipynb #f4b62e78
-def wait():
-    "Wait until all ranks are here."
+def wait(
+    *folders,  # where others may have written
+):
+    "Wait until all ranks are here, and see what has been written in some folders."
     if size() == 1: return
     import torch
     import torch.distributed as dist
     with _exchange(): dist.all_reduce(torch.zeros(1), group=_job["patient"])
+    if not is_one_machine():
+        for folder in folders: _look(folder)
+
+
+def _look(folder):
+    "Open a folder and those above it: then a network file system asks what is new in them, instead of remembering for half a minute that something was not there."
+    for place in (*reversed(Path(folder).absolute().parents), Path(folder)):
+        try: os.close(os.open(place, os.O_RDONLY))
+        except OSError: pass                                   # not there, or not to be listed
 
 
 def first_says(
@@ -342,9 +374,106 @@ def may_report(
 ) -> bool:    # whether this rank is the one to print it
     "Decide which rank prints an error, so that it is read once."
     store = _job["store"]
-    if store is None: return assigned_place().rank == 0        # before the ranks have met, all make the same errors
+    if store is None: return assigned_place().local_rank == 0  # before the ranks have met, all make the same errors
     try:
         limit = time.monotonic() + (0 if is_first() or isinstance(error, RankLost) else 1)       # an error of all is rank 0's to print
         while time.monotonic() < limit and not store.check(["failed"]): time.sleep(.02)
         return store.add("failed", 1) == 1
     except RuntimeError: return True                           # the store has gone with its process
+
+# %% ../nbs/00a_ranks.ipynb #3ac41e02
+def _address_towards(
+    host,   # name or address of a machine
+) -> str:   # the address by which this machine reaches it; nothing is sent
+    "Tell from which address another machine is reached."
+    family, kind, protocol, _, where = min(socket.getaddrinfo(host, 1, type=socket.SOCK_DGRAM), key=lambda found: found[0] != socket.AF_INET)
+    with socket.socket(family, kind, protocol) as probe: probe.connect(where); return probe.getsockname()[0]
+
+def _is_loopback(address): return address.startswith("127.") or address == "::1"
+
+def _interface_of(
+    address,   # an IPv4 address of this machine
+):             # name of its network interface; None where that cannot be told
+    "Find the network interface that has an address."
+    if not sys.platform.startswith("linux"): return None
+    import fcntl
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            try: found = fcntl.ioctl(probe, 0x8915, struct.pack("256s", name.encode()[:15]))[20:24]     # SIOCGIFADDR
+            except OSError: continue                           # it has none
+            if socket.inet_ntoa(found) == address: return name
+
+def _interface(place, store):
+    "Choose the network interface for the processes of a job; None leaves it to gloo."
+    if place.local_size == place.size: return "lo0" if sys.platform == "darwin" else "lo"
+    address = _address_towards(os.environ["MASTER_ADDR"])
+    store.set(f"address-{place.rank}", address)
+    if _is_loopback(address):                                  # this is the machine that was named
+        others = [store.get(f"address-{r}").decode() for r in range(place.size)]
+        address = next((_address_towards(other) for other in others if not _is_loopback(other)), address)
+    return _interface_of(address)
+
+# %% ../nbs/00a_ranks.ipynb #3ac41e05
+def _watch(store, ended):
+    "End this process when another has put its failure down, or when the store has gone with its machine."
+    while not ended.wait(1):
+        try:
+            if store.check(["failed"]): gone = False; break
+        except RuntimeError: gone = True; break
+    else: return
+    if gone and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True": return      # rank 0 kept it, and has ended its part
+    os.kill(os.getpid(), signal.SIGTERM)                       # raises `RankLost`, unless this process is ending already
+    if ended.wait(30): return
+    if gone: print(f"another of the {size()} processes has failed", file=sys.stderr, flush=True)
+    os._exit(1)                                                # it waits for one that does not answer
+
+def _sockets():
+    "List the sockets of this process: number of the file, and which socket; none where the system does not tell."
+    found = set()
+    for name in os.listdir("/proc/self/fd") if sys.platform.startswith("linux") else []:
+        try: link = os.readlink(f"/proc/self/fd/{name}")
+        except OSError: continue                               # closed in the meantime
+        if link.startswith("socket:"): found.add((int(name), link))
+    return found
+
+def _notice_silence(
+    sockets,     # some of `_sockets`
+    seconds=60,  # longest time without an answer
+):
+    "Let the system give up those connections on which the other machine has fallen silent."
+    options = dict(TCP_KEEPIDLE=seconds // 3, TCP_KEEPINTVL=seconds // 6, TCP_KEEPCNT=4, TCP_USER_TIMEOUT=1000 * seconds)
+    for number, _ in sockets:
+        try: link = socket.socket(fileno=number)
+        except OSError: continue                               # closed in the meantime
+        if link.family in (socket.AF_INET, socket.AF_INET6):
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in options.items(): link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        link.detach()
+
+# %% ../nbs/00a_ranks.ipynb #3ac41e09
+def check_same(
+    value,  # of this rank: anything JSON can hold
+    what,   # its name, in the plural, for the message
+):          # the value
+    "Raise unless all ranks have the same value."
+    if other := _ranks_where(json.dumps(value) != json.dumps(first_says(value))): raise ValueError(f"{what} must be the same for all {size()} processes; those of process {', '.join(map(str, other))} differ from those of process 0")
+    return value
+
+
+def check_shared(
+    folder,      # where files are to be written; made if missing
+    seconds=10,  # longest time to wait for a file to be seen by all
+):
+    "Raise unless all ranks see the same folder; on one machine they do."
+    if is_one_machine(): return
+    made, folder = not Path(folder).exists(), Path(folder)
+    probe, limit = folder / first_says(f".seen-by-all-{os.urandom(8).hex()}"), time.monotonic() + seconds
+    if is_first(): folder.mkdir(parents=True, exist_ok=True); probe.touch()
+    wait(folder)
+    while not probe.exists() and time.monotonic() < limit: time.sleep(.1); _look(folder)
+    blind = _ranks_where(not probe.exists())
+    if is_first(): probe.unlink()
+    if blind and is_first() and made: folder.rmdir()
+    if blind: raise ValueError(f"{folder} must be on a file system that all machines share, under the same path; what process 0 writes there is not seen by process {', '.join(map(str, blind))}")
+
+def _ranks_where(true): return [r for r, found in enumerate(sum_(np.eye(size(), dtype=np.int64)[rank()] * true)) if found]

@@ -31,7 +31,7 @@ from torch.nn.functional import embedding_bag
 
 from .corpus import atomic_path, need, read_json, write_json
 from .embedding import check_embeddings, pick_precision
-from .ranks import add_pairs, first_says, gather, is_first, part, size, sum_, total
+from .ranks import add_pairs, check_same, first_says, gather, is_first, part, size, sum_, total, wait
 from .sae import SAE, check_count, encode_sparse, read_safetensors, set_scaling_, set_threshold_, topk_acts
 
 # %% ../nbs/04_training.ipynb #36f55d17
@@ -594,6 +594,7 @@ def fit(
 ) -> int:  # the step training started from: 0, or the checkpoint's
     "Train for `steps` steps, or until told to stop."
     rates = [group["lr"] for group in optimizer.param_groups]
+    if checkpoint: wait(checkpoint.folder)
     start = checkpoint.restore() if checkpoint else 0
     if checkpoint and len({int(found) for found in gather(torch.tensor([start]))}) > 1: raise ValueError(f"the processes found different checkpoints in {checkpoint.folder}: put it where all of them can read it")
     for i in range(start, steps):
@@ -845,6 +846,7 @@ def fit_sae(
     "Train a sparse autoencoder on embeddings."
     if torch.is_tensor(emb): emb = emb.detach().float().cpu().numpy()
     n_docs, d = check_embeddings(emb).shape
+    if size() > 1: check_same(fingerprint(emb), "embeddings")
     F = check_count(expansion_factor, "expansion_factor") * d if n_latents is None else n_latents
     sae = SAE(d, F, architecture, k, seed)
     settings = dict(n_latents=F, architecture=sae.activation, k=k, steps=default_steps(n_docs) if steps is None else steps, batch_size=batch_size, lr=default_lr(F) if lr is None else lr,

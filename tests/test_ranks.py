@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -62,6 +63,19 @@ def add_until_killed(tensor):
 emission.sum_ = add_until_killed
 raise SystemExit(cli.main(sys.argv[1:]))
 """
+MACHINE = """
+import os, sys, time
+from functools import partial
+from saetm import cli
+from saetm.ranks import rank
+cli.check_shared = partial(cli.check_shared, seconds=.5)
+def embed(run, args, docs):
+    if rank() == 1: raise OSError("disk 7 is full")
+    while True: time.sleep(.01)                                # long work, without an exchange
+if "--device" in sys.argv: cli.step_embed = embed
+open(f"{sys.argv[1]}.{os.environ['RANK']}", "w").write(str(os.getpid()))
+raise SystemExit(cli.main(sys.argv[2:]))
+"""
 TRAIN = "--n-latents 64 --top-k 4 --batch-size 128 --architecture batch_topk"
 
 
@@ -69,6 +83,29 @@ def torchrun(script, *arguments, n=2):
     "Start a script in two processes, or n."
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n), "--", script, *map(str, arguments)]
     return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def free_port():
+    with socket.socket() as free: free.bind(("127.0.0.1", 0)); return str(free.getsockname()[1])
+
+
+def two_machines(script, *arguments):
+    "Start a script as on two machines, which number themselves."
+    meet = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{free_port()}", "--rdzv-id", "test"]
+    command = [sys.executable, "-m", "torch.distributed.run", *meet, "--", script, *map(str, arguments)]
+    return [subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+
+
+def two_alone(script, *lines):
+    "Start a script as on two machines, with a line of arguments for each, and without `torchrun`, which would not stop the other."
+    job = ENVIRONMENT | dict(WORLD_SIZE="2", LOCAL_WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=free_port())
+    return [subprocess.Popen([sys.executable, script, *line.split()], env=job | dict(RANK=str(r)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for r, line in enumerate(lines)]
+
+
+def finish_both(processes):
+    "Wait for two machines; return their exit codes and all that they said to stderr."
+    (code, _, err), (other_code, _, other_err) = map(finish, processes)
+    return [code, other_code], err + other_err
 
 
 def alone(folder, *lines):
@@ -94,6 +131,7 @@ def folder(tmp_path_factory):
     (folder / "disk.py").write_text(DISK)
     (folder / "many.py").write_text(MANY)
     (folder / "words.py").write_text(WORDS)
+    (folder / "machine.py").write_text(MACHINE)
     return folder
 
 
@@ -158,6 +196,48 @@ def test_a_killed_process_ends_the_job_and_the_run_goes_on_with_another_number(f
     code, _, err = finish(torchrun(folder / "alone.py", folder / "pid", *train("killed"), n=3))
     assert code == 0, err
     assert (folder / "killed" / "sae" / "sae.safetensors").read_bytes() == (folder / "whole" / "sae" / "sae.safetensors").read_bytes()
+
+
+def test_two_machines_write_the_files_of_one(folder, one):
+    codes, err = finish_both(two_machines(folder / "all.py", ";".join(commands(folder, "machines"))))
+    assert codes == [0, 0], err
+    found, expected = read_all(folder / "machines"), read_all(one)
+    assert sorted(found) == sorted(expected)
+    assert [name for name in expected if name.split("/")[0] in ("bow", "embeddings") and found[name] != expected[name]] == []
+    assert found["sae/sae.safetensors"] == expected["sae/sae.safetensors"]
+    (theta, fit, _), (theta_one, fit_one, _) = (load_interpretation(run / "emission") for run in (folder / "machines", one))
+    assert abs(theta - theta_one).max() == 0 and abs(fit.emission - fit_one.emission).max() < 1e-5 and fit.n_passes == fit_one.n_passes
+
+
+def test_a_killed_process_ends_the_other_machine_and_one_machine_goes_on(folder, one):
+    train = lambda name: f"train {TRAIN} --steps 600 --run {folder / name} --quiet".split()
+    for name in ("apart", "together"): shutil.copytree(one, folder / name, ignore=shutil.ignore_patterns("sae", "emission"))
+    machines = two_machines(folder / "machine.py", folder / "pid-of", *train("apart"))
+    wait_for(folder / "apart" / "sae" / "checkpoints" / "latest.json", machines[0])
+    os.kill(int((folder / "pid-of.1").read_text()), signal.SIGKILL)
+    codes, err = finish_both(machines)
+    assert codes == [1, 1] and err.count("saetm train") == 1 and "another of the 2 processes has failed" in err and "Signal 9 (SIGKILL)" in err
+    assert not list((folder / "apart").rglob(".*.partial.*")) and not (folder / "apart" / "sae" / "sae.safetensors").exists()
+    alone(folder, " ".join(train("apart")), " ".join(train("together")))
+    assert (folder / "apart" / "sae" / "sae.safetensors").read_bytes() == (folder / "together" / "sae" / "sae.safetensors").read_bytes()
+
+
+def test_an_error_on_one_machine_ends_the_other_at_work(folder):
+    codes, err = finish_both(two_alone(folder / "machine.py", *[f"{folder / 'pid-of'} embed {folder / 'docs.parquet'} --run {folder / 'ended'} --device cpu"] * 2))
+    assert codes == [1, 1] and err.count("saetm embed (process 1 of 2): disk 7 is full") == 1 and err.count("saetm embed") == 1
+
+
+@pytest.mark.parametrize("second, message", [
+    ("bow {docs} --run {apart}", "must be on a file system that all machines share, under the same path; what process 0 writes there is not seen by process 1"),
+    ("bow {docs} --run {run} --min-df 3", "the command and its options must be the same for all 2 processes; those of process 1 differ from those of process 0"),
+    ("bow {other} --run {run}", "documents must be the same for all 2 processes; those of process 1 differ from those of process 0"),
+])
+def test_machines_must_do_the_same_in_the_same_folder(folder, tmp_path, second, message):
+    (tmp_path / "other.txt").write_text("one fish\ntwo fish\n")
+    paths = dict(docs=folder / "docs.parquet", other=tmp_path / "other.txt", run=tmp_path / "run", apart=tmp_path / "apart")
+    codes, err = finish_both(two_alone(folder / "machine.py", *(f"{tmp_path / 'pid'} {line.format(**paths)}" for line in ("bow {docs} --run {run}", second))))
+    assert codes == [1, 1] and err.count(message) == 1 and err.count("saetm bow") == 1, err
+    assert not [path for name in ("run", "apart") for path in (tmp_path / name).rglob("*")]
 
 
 def test_a_killed_process_ends_the_learning_of_words(folder, one):
