@@ -8,6 +8,8 @@ on these, and again on the other tenth; perplexity is that of the other tenth's 
     python bench/training_quality.py --run runs/benchmark [--seeds 0 1 2] --write results/training_quality.csv
     python bench/training_quality.py --table results/training_quality.csv
 
+On a processor without instructions for bfloat16 its product is computed in float32 from rounded numbers, and rounded, which is what those instructions do; the seconds of these rows then say nothing.
+
 `--run` is the folder of a benchmark (`saetm benchmark`), whose embeddings and word counts are used.
 """
 import argparse
@@ -24,9 +26,16 @@ from saetm.distributed import slices_of
 from saetm.embedding import open_embeddings
 from saetm.emission import fit_emission, perplexity, theta_from_acts
 from saetm.sae import SAE, encode_sparse, set_scaling_, set_threshold_
-from saetm.training import SAEStep, Shuffle, default_lr, default_steps, fit, measure_sae, start_at_documents_, warm_then_decay
+from saetm import training
+from saetm.training import SAEStep, Shuffle, default_lr, default_steps, fit, measure_sae, pick_precision, start_at_documents_, warm_then_decay
 
 PATHS = dict(plain=dict(fast=False), float32=dict(), bfloat16=dict(bf16=True), compiled=dict(bf16=True, numba=True))
+
+
+def rounded_product(sae, centred, bf16, product=training.encoder_product):
+    "What `encoder_product` computes, without a product of bfloat16 numbers."
+    if not bf16: return product(sae, centred, bf16)
+    return torch.addmm(sae.b_enc.bfloat16().float(), centred.bfloat16().float(), sae.W_enc.bfloat16().float()).bfloat16()
 
 
 def train(emb, architecture, seed, **how):
@@ -75,6 +84,7 @@ def main():
     arguments = arguments.parse_args()
     if arguments.table: return print(table(pd.read_csv(arguments.table)))
     torch.set_num_threads(1)
+    if pick_precision("cpu") != "bfloat16": training.encoder_product = rounded_product
     rows = []
     for corpus, architecture in [("wikipedia", "topk"), ("tweets", "topk"), ("wikipedia", "batch_topk")]:
         folder = Path(arguments.run) / "corpora" / corpus
