@@ -207,7 +207,7 @@ def _share_memory(n_bytes):
     "Map two pieces of memory (size, n_bytes) that the ranks of one machine see; an empty list where that cannot be."
     import torch
     path = None
-    if is_first() and _job["place"].local_size == size() and os.path.isdir("/dev/shm"):
+    if is_first() and is_one_machine() and os.path.isdir("/dev/shm"):
         handle, path = tempfile.mkstemp(prefix="saetm-", dir="/dev/shm")
         try: os.posix_fallocate(handle, 0, 2 * size() * n_bytes)           # there must be room, now
         except OSError: os.unlink(path); path = None
