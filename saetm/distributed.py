@@ -9,6 +9,7 @@ __all__ = ['Across', 'agree', 'Slices', 'slices_of', 'Features', 'feature_gradie
 # %% ../nbs/04b_distributed.ipynb #b147b059
 import numpy as np
 import torch
+from fastcore.basics import patch
 from torch import nn
 
 from .ranks import add_pairs, gather, part, rank, size, sum_, total
@@ -109,19 +110,21 @@ class Slices(Across):
         best = torch.cat(gather(values.topk(min(len(values), sae.k * self.n_docs)).values))
         return pre.relu() * (pre >= best.topk(sae.k * self.n_docs).values[-1])
 
-    def add_up(self, sae, values):
-        "Add up the gradients and the values of a step, in one exchange."
-        if size() == 1: return values
-        parameters = [parameter for parameter in sae.parameters() if parameter.grad is not None]
-        if self.flat is None: self.flat = parameters[0].new_empty(sum(parameter.numel() for parameter in parameters) + sae.n_latents + 3)
-        *gradients, fired, told = self.flat.split([*(parameter.numel() for parameter in parameters), sae.n_latents, 3])
-        for parameter, place in zip(parameters, gradients):
-            place.view(parameter.shape).copy_(parameter.grad)
-            parameter.grad = place.view(parameter.shape)
-        fired.copy_(values["fired"])
-        told.copy_(torch.stack([values["loss"].detach(), values["error"], values["l0"]]))
-        sum_(self.flat)
-        return dict(values, fired=fired > 0, **dict(zip(("loss", "error", "l0"), told.clone())))
+# %% ../nbs/04b_distributed.ipynb #5l1ce5a2
+@patch
+def add_up(self:Slices, sae, values):
+    "Add up the gradients and the values of a step, in one exchange."
+    if size() == 1: return values
+    parameters = [parameter for parameter in sae.parameters() if parameter.grad is not None]
+    if self.flat is None: self.flat = parameters[0].new_empty(sum(parameter.numel() for parameter in parameters) + sae.n_latents + 3)
+    *gradients, fired, told = self.flat.split([*(parameter.numel() for parameter in parameters), sae.n_latents, 3])
+    for parameter, place in zip(parameters, gradients):
+        place.view(parameter.shape).copy_(parameter.grad)
+        parameter.grad = place.view(parameter.shape)
+    fired.copy_(values["fired"])
+    told.copy_(torch.stack([values["loss"].detach(), values["error"], values["l0"]]))
+    sum_(self.flat)
+    return dict(values, fired=fired > 0, **dict(zip(("loss", "error", "l0"), told.clone())))
 
 # %% ../nbs/04b_distributed.ipynb #dcf3c1aa
 def slices_of(
