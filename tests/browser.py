@@ -82,7 +82,7 @@ class Browser:
         if "exceptionDetails" in answer: raise RuntimeError(str(answer["exceptionDetails"]))
         return answer["result"].get("value")
 
-    def wait(self, script, seconds=30):
+    def wait(self, script, seconds=120):
         end = time.monotonic() + seconds
         while not self.holds(script):
             if time.monotonic() > end: raise TimeoutError(f"never true: {script}")
@@ -94,7 +94,7 @@ class Browser:
         except RuntimeError as error:
             if not any(sign in str(error) for sign in LEFT): raise
 
-    def open(self, address, ready="document.readyState === 'complete'", seconds=30):
+    def open(self, address, ready="document.readyState === 'complete'", seconds=120):
         "Load a page, wait until `ready` holds and the page is drawn; `events` begins here."
         self.call("Page.navigate", url="about:blank")
         self.wait("location.href === 'about:blank'")
