@@ -30,7 +30,7 @@ import torch
 from fastcore.docments import docments
 from scipy import sparse
 
-from .corpus import atomic_path, count_words, file_kind, is_json_list, load_documents, open_hub, read_json, source_files, write_json
+from .corpus import atomic_path, count_words, file_kind, json_form, load_documents, open_hub, read_json, source_files, write_json
 from .data import corpus_names, load_corpus
 from .embedding import check_embeddings, documents_checksum, embed_to_shards, open_embeddings
 from .emission import fit_emission
@@ -351,12 +351,13 @@ def _documents(args, may_stream=False, share=1/4):
 def _is_whole(source, memory):
     "Tell whether a file can only be read whole; one that is too large for a given cap is refused."
     files = source_files(source) if isinstance(source, str) and os.path.exists(source) else []
-    whole = [file for file in files if file_kind(file) == ".json" and not is_json_list(file)]
-    if not whole: return False
-    need = 3 * sum(file.stat().st_size * (4 if file.suffix.lower() == ".gz" else 1) for file in whole) + PROGRAM_BYTES                             # the text, and what it says
+    size = lambda file: file.stat().st_size * (4 if file.suffix.lower() == ".gz" else 1)
+    largest = max(files, key=size, default=None)
+    if largest is None or file_kind(largest) != ".json" or json_form(largest) != "columns": return False
+    need = 3 * size(largest) + PROGRAM_BYTES                                   # the text, and what it says
     if memory is not None and need > parse_memory(memory):
-        raise ValueError(f"{source} is a JSON object of columns, which is read whole and takes up to {format_bytes(need)}; the cap is {format_bytes(parse_memory(memory))}: raise --memory, or write it as a list of objects, which is read a few at a time")
-    return True
+        raise ValueError(f"{largest} is a JSON object of columns, which is read whole and takes up to {format_bytes(need)}; the cap is {format_bytes(parse_memory(memory))}: raise --memory, or write it as a list of objects, which is read a few at a time")
+    return len(files) == 1                                                     # those of a folder are read one after another
 
 def _images(args, source):
     "Find the pictures of a source; a Parquet file is held in memory, and has to fit."
@@ -374,6 +375,14 @@ def _column(args, name):
     values = load_column(args.documents, column)
     return keep_rows(getattr(args, "run", None), ["" if value is None or value != value else str(value) for value in values])
 
+def _read_json_table(path):
+    "Read a .json file in any of its forms; one document is a table of one row."
+    import pandas as pd
+    form = json_form(path)
+    if form != "columns": return pd.read_json(path, lines=form == "lines")
+    fields = pd.read_json(path, typ="series")
+    return fields.to_frame().T if any(isinstance(value, str) for value in fields) else pd.read_json(path)
+
 def load_column(
     source,            # csv, tsv, jsonl, json or parquet file, or a folder of them; of a folder of .txt files there are `file` and `folder`
     column,            # name of the column
@@ -381,7 +390,8 @@ def load_column(
     "Read one column of a table as text."
     import pandas as pd
     kept = dict(keep_default_na=False, na_values=[""])         # "NA" and "None" are texts, an empty field is none
-    readers = {".parquet": pd.read_parquet, ".csv": lambda path: pd.read_csv(path, **kept), ".jsonl": lambda path: pd.read_json(path, lines=True), ".json": pd.read_json, ".tsv": lambda path: pd.read_csv(path, sep="\t", **kept)}
+    lines = lambda path: pd.read_json(path, lines=True)
+    readers = {".parquet": pd.read_parquet, ".csv": lambda path: pd.read_csv(path, **kept), ".jsonl": lines, ".ndjson": lines, ".json": _read_json_table, ".tsv": lambda path: pd.read_csv(path, sep="\t", **kept)}
     files = [] if str(source).startswith("hub:") else source_files(source)
     kind = file_kind(files[0]) if files else None
     if kind == ".txt" and Path(source).is_dir(): table = pd.DataFrame([dict(file=file.relative_to(source).as_posix(), folder=file.relative_to(source).parent.as_posix()) for file in files])

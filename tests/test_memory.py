@@ -140,14 +140,18 @@ def test_a_cap_that_is_too_low_is_refused_before_work(source, tmp_path, capsys):
     assert "memory must be an amount such as 2GB" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", ["docs.json", "texts", "parts", "hub:user/speeches"])
+@pytest.mark.parametrize("kind", ["docs.json", "lines.json", "texts", "objects", "parts", "hub:user/speeches"])
 def test_lists_in_json_folders_and_data_sets_of_the_hub_are_streamed(source, tmp_path, monkeypatch, kind):
     table = load_corpus("commons")[["text", "party"]]
     table.to_json(tmp_path / "docs.json", orient="records")
-    for folder in ("texts", "parts"): (tmp_path / folder).mkdir()
-    for i, text in enumerate(table.text): (tmp_path / "texts" / f"{i:04}.txt").write_text(text, encoding="utf8")
+    table.to_json(tmp_path / "lines.json", orient="records", lines=True)
+    for folder in ("texts", "objects", "parts"): (tmp_path / folder).mkdir()
+    for i, row in table.iterrows():
+        (tmp_path / "texts" / f"{i:04}.txt").write_text(row.text, encoding="utf8")
+        (tmp_path / "objects" / f"{i:04}.json").write_text(json.dumps(dict(row), indent=1), encoding="utf8")
     for i in range(0, len(table), 300): table[i:i + 300].to_json(tmp_path / "parts" / f"{i:04}.jsonl.gz", orient="records", lines=True)
-    assert cli.load_column(tmp_path / "parts", "party") == table.party.tolist() and cli.load_column(tmp_path / "texts", "file")[1:3] == ["0001.txt", "0002.txt"]
+    assert all(cli.load_column(tmp_path / name, "party") == table.party.tolist() for name in ("parts", "objects", "docs.json", "lines.json"))
+    assert cli.load_column(tmp_path / "texts", "file")[1:3] == ["0001.txt", "0002.txt"]
     datasets.Dataset.from_pandas(table).save_to_disk(tmp_path / "speeches")
     monkeypatch.setattr(datasets, "load_dataset", lambda name, split: {"user/speeches": datasets.load_from_disk(tmp_path / "speeches")}[name])
     name, seen = kind if kind.startswith("hub:") else str(tmp_path / kind), []
