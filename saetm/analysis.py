@@ -15,6 +15,7 @@ from .corpus import atomic_path
 from .ctm import sample_words
 from .emission import idf_weights, mixture
 from .judges import TopicName, name_topics
+from .sae import check_count, check_seed
 
 # %% auto #0
 __all__ = ['MEASURES', 'document_values', 'group_codes', 'group_totals', 'TopicShares', 'topic_shares', 'bootstrap_shares',
@@ -28,6 +29,11 @@ __all__ = ['MEASURES', 'document_values', 'group_codes', 'group_totals', 'TopicS
 # %% ../nbs/17_analysis.ipynb #a7825ed1
 MEASURES = ("largest", "share", "active")
 
+def _check_range(value, name, low, high=np.inf):
+    "Raise unless a value is a number in `low`..`high`."
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)): raise TypeError(f"{name} must be a number, got {value!r}")
+    if not low <= value <= high: raise ValueError(f"{name} must be {f'in {low:g}..{high:g}' if high < np.inf else f'at least {low:g}'}, got {value}")
+
 def document_values(
     shares,  # topic of each document (D,), -1 for none; or shares (D, T), dense or sparse, rows sum to 1 or are empty
     measure: str = "largest",  # "largest", "share" or "active"
@@ -35,6 +41,7 @@ def document_values(
 ) -> sparse.csr_matrix:  # value of each document for each topic (D, T), in 0..1
     "Say how much each topic covers each document."
     if measure not in MEASURES: raise ValueError(f"measure must be {', '.join(MEASURES)}, got {measure!r}")
+    _check_range(min_share, "min_share", 0, 1)
     if not sparse.issparse(shares) and np.ndim(shares) == 1:
         topics = np.asarray(shares)
         if topics.dtype.kind not in "iu" or not len(topics) or topics.max() < 0: raise ValueError(f"topics of documents must be whole numbers, at least one of them 0 or more, got {topics[:5].tolist()} ...")
@@ -173,6 +180,7 @@ def filter_topics(
     min_docs: float = 5,  # topics that cover fewer documents go
 ) -> dict:  # topic -> why it is dropped
     "Find topics that say nothing about groups."
+    _check_range(max_coverage, "max_coverage", 0, 1); _check_range(min_docs, "min_docs", 0)
     dropped = {}
     for topic, (share, docs) in enumerate(zip(coverage, n_covered)):
         if kinds is not None and kinds[topic] == "abstract" and not keep_abstract: dropped[topic] = "abstract"
@@ -243,6 +251,12 @@ def correct_p(
     q[tested] = stats.false_discovery_control(p[tested])
     return q
 
+# %% ../nbs/17_analysis.ipynb #5e771a02
+def _check_settings(n_perm, n_boot, seed, small, trim=0, alpha=0):
+    "Check what comparisons of groups and of times are given alike."
+    if n_perm is not None: check_count(n_perm, "n_perm")
+    check_count(n_boot, "n_boot"); check_seed(seed); _check_range(small, "small", 0); _check_range(trim, "trim", 0, .5); _check_range(alpha, "alpha", 0, 1)
+
 # %% ../nbs/17_analysis.ipynb #da3a004b
 def compose(
     shares,  # topic of each document (D,), or shares (D, T)
@@ -258,6 +272,7 @@ def compose(
     **filters,  # keep_abstract, max_coverage, min_docs of `filter_topics`
 ) -> Composition:  # shares, intervals, tests
     "Compare groups of documents by the topics they cover."
+    _check_settings(n_perm, n_boot, seed, small)
     codes, groups = group_codes(groups, order)
     if len(groups) < 2: raise ValueError(f"there must be at least 2 groups to compare, got {groups}")
     inside = codes >= 0
@@ -556,6 +571,7 @@ def timeline(
     **filters,  # keep_abstract, max_coverage, min_docs of `filter_topics`
 ) -> Timeline:  # shares, intervals, trends, changes
     "Follow topics over time."
+    _check_settings(n_perm, n_boot, seed, small, trim, alpha)
     binned = bin_times(times, bins)
     inside = binned.of_doc >= 0
     values, names, dropped = _prepare(shares, names, measure, min_share, inside, filters)
@@ -567,7 +583,7 @@ def timeline(
     def spread(part): out = np.full((*part.shape[:-1], len(names)), np.nan); out[..., kept] = part; return out
     (p_trend, p_change), either = spread(p), spread(np.minimum(1, 2 * p.min(0)))
     q_trend, q_change, q = map(correct_p, (p_trend, p_change, either))
-    changes = spread(_find_changes(values[:, kept], segments, gains, np.maximum(q, q_change)[kept] <= alpha, trim, n_boot // 2, seed))
+    changes = spread(_find_changes(values[:, kept], segments, gains, np.maximum(q, q_change)[kept] <= alpha, trim, -(-n_boot // 2), seed))
     sizes = np.bincount(codes)
     notes = _notes(values, binned.names, sizes, int((binned.of_doc == -1).sum()), "without a time", small)
     outside = int((binned.of_doc == -2).sum())
