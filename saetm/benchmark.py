@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import resource
 import sys
 import threading
@@ -33,8 +34,8 @@ from .training import fit_sae
 import saetm.embedding_baselines
 
 # %% auto #0
-__all__ = ['OWN_MODELS', 'SHOWN', 'benchmark_models', 'Cell', 'plan_cells', 'read_source', 'prepare_corpus', 'Corpus',
-           'open_corpus', 'Stopwatch', 'peak_memory', 'Fitted', 'fit_own', 'training_course', 'fit_rival',
+__all__ = ['OWN_MODELS', 'SHOWN', 'PLUS_MINUS', 'benchmark_models', 'Cell', 'plan_cells', 'read_source', 'prepare_corpus',
+           'Corpus', 'open_corpus', 'Stopwatch', 'peak_memory', 'Fitted', 'fit_own', 'training_course', 'fit_rival',
            'machine_facts', 'cell_stamp', 'cell_state', 'save_fit', 'score_cell', 'group_cells', 'run_job',
            'default_jobs', 'run_cells', 'gather', 'summarise', 'format_benchmark', 'mean_variance', 'compare_models',
            'compare_numbers', 'format_differences', 'write_benchmark', 'model_colours', 'label_points',
@@ -449,11 +450,14 @@ def format_benchmark(
     found, lines = summarise(table, scores), []
     shown = [name for name in scores if name in found]
     for (corpus, T), rows in found.groupby(["corpus", "n_topics"], sort=False):
-        lines += [f"## {corpus}, T = {T}", "", "| model | seeds | " + " | ".join(shown) + " |", "|---" * (len(shown) + 2) + "|"]
+        alike = rows.seeds.nunique() == 1 and not rows.failed.any()            # one number of seeds for all models
+        names = ["model", *shown] if alike else ["model", "seeds", *shown]
+        lines += [f"**{corpus}, T = {T}**" + (f", seeds: {rows.seeds.iloc[0]}" if alike else ""), "", f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
         best = {name: rows[name].max() for name in shown if not name.startswith("cpu") and rows[name].notna().any()}
         for _, row in rows.iterrows():
-            told = [_mean_and_sd(row[name], row[f"{name}_sd"], row[name] == best.get(name)) for name in shown]
-            lines.append(f"| {row.model} | {row.seeds}{f' ({row.failed} failed)' if row.failed else ''} | " + " | ".join(told) + " |")
+            told = {name: _mean_and_sd(row[name], row[f"{name}_sd"], row[name] == best.get(name)) for name in shown}
+            told |= dict(model=row.model, seeds=f"{row.seeds} ({row.failed} failed)" if row.failed else str(row.seeds))
+            lines.append(f"| {' | '.join(told[name] for name in names)} |")
         lines.append("")
     failed = table[table.status == "failed"]
     return "\n".join(lines + [f"- failed: {row.corpus}, {row.model}, T = {row.n_topics}, seed {row.seed}: {row.error}" for row in failed.itertuples()]).rstrip() + "\n"
@@ -462,8 +466,14 @@ def _mean_and_sd(mean, sd, best):
     "Write mean ± sd; bold if it is the best."
     if mean != mean: return ""
     digits = 3 if abs(mean) < 10 else 1 if abs(mean) < 100 else 0
-    text = f"{mean:.{digits}f}" + (f" ± {sd:.{digits}f}" if sd == sd else "")
+    text = _short_number(mean, digits) + (PLUS_MINUS + _short_number(sd, digits) if sd == sd else "")
     return f"**{text}**" if best else text
+
+PLUS_MINUS = "\u00a0±\u00a0"                                   # no line of a table ends here
+
+def _short_number(number, digits, sign=""):
+    "Write a number without a zero before its point."
+    return re.sub(r"^([+-]?)0\.", r"\1.", f"{number:{sign}.{digits}f}")
 
 # %% ../nbs/15_benchmark.ipynb #diff0002
 def mean_variance(
@@ -482,7 +492,7 @@ def _difference(before, after, score):
     gap, half = means[1] - means[0], 1.96 * (mean_variance(before, score) + mean_variance(after, score)) ** .5
     if gap != gap: return "", "", ""
     digits = 1 if max(map(abs, means)) >= 10 else 3
-    return *(f"{mean:.{digits}f}" for mean in means), f"{gap:+.{digits}f} ± {half:.{digits}f}{' *' if abs(gap) > half else ''}"
+    return *(_short_number(mean, digits) for mean in means), f"{_short_number(gap, digits, '+')}{PLUS_MINUS}{_short_number(half, digits)}{chr(160) + '*' if abs(gap) > half else ''}"
 
 # %% ../nbs/15_benchmark.ipynb #diff0003
 def compare_models(
@@ -526,7 +536,7 @@ def format_differences(
     for (corpus, T), cells in table.groupby(["corpus", "n_topics"], sort=False):
         if not {ours} < set(cells[cells.status == "scored"].model): continue
         found = compare_models(cells, ours)
-        lines += ["", f"## {corpus}, T = {T}: difference from {ours}", "", "| model | " + " | ".join(found) + " |", "|---" * (len(found.columns) + 1) + "|", *(f"| {name} | " + " | ".join(row) + " |" for name, row in zip(found.index, found.to_numpy()))]
+        lines += ["", f"**{corpus}, T = {T}**, difference from {ours}", "", "| model | " + " | ".join(found) + " |", "|---" * (len(found.columns) + 1) + "|", *(f"| {name} | " + " | ".join(row) + " |" for name, row in zip(found.index, found.to_numpy()))]
     return "\n".join([*lines, "", "95% intervals; a star where zero lies outside.", ""]) if lines else ""
 
 # %% ../nbs/15_benchmark.ipynb #b5aa50d0
