@@ -12,4 +12,5 @@ step "README.md is what nbs/index.ipynb says"
 step "the site builds, and its links lead somewhere"
 bash tools/site.sh
 step "notebooks and tests"
-exec "$BIN/python" -m pytest -q
+# one process a core, at most four; threads that wait for others do not keep a core busy
+OMP_WAIT_POLICY=passive exec "$BIN/python" -m pytest -q -n logical --maxprocesses 4 --dist loadfile
