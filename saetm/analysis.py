@@ -15,7 +15,7 @@ from .corpus import atomic_path
 from .ctm import sample_words
 from .emission import idf_weights, mixture
 from .judges import TopicName, name_topics
-from .sae import check_count, check_seed
+from .sae import check_count, check_range, check_seed
 
 # %% auto #0
 __all__ = ['MEASURES', 'document_values', 'group_codes', 'group_totals', 'TopicShares', 'topic_shares', 'bootstrap_shares',
@@ -29,11 +29,6 @@ __all__ = ['MEASURES', 'document_values', 'group_codes', 'group_totals', 'TopicS
 # %% ../nbs/17_analysis.ipynb #a7825ed1
 MEASURES = ("largest", "share", "active")
 
-def _check_range(value, name, low, high=np.inf):
-    "Raise unless a value is a number in `low`..`high`."
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)): raise TypeError(f"{name} must be a number, got {value!r}")
-    if not low <= value <= high: raise ValueError(f"{name} must be {f'in {low:g}..{high:g}' if high < np.inf else f'at least {low:g}'}, got {value}")
-
 def document_values(
     shares,  # topic of each document (D,), -1 for none; or shares (D, T), dense or sparse, rows sum to 1 or are empty
     measure: str = "largest",  # "largest", "share" or "active"
@@ -41,7 +36,7 @@ def document_values(
 ) -> sparse.csr_matrix:  # value of each document for each topic (D, T), in 0..1
     "Say how much each topic covers each document."
     if measure not in MEASURES: raise ValueError(f"measure must be {', '.join(MEASURES)}, got {measure!r}")
-    _check_range(min_share, "min_share", 0, 1)
+    check_range(min_share, "min_share", 0, 1)
     if not sparse.issparse(shares) and np.ndim(shares) == 1:
         topics = np.asarray(shares)
         if topics.dtype.kind not in "iu" or not len(topics) or topics.max() < 0: raise ValueError(f"topics of documents must be whole numbers, at least one of them 0 or more, got {topics[:5].tolist()} ...")
@@ -112,6 +107,7 @@ def bootstrap_shares(
     seed: int = 0,  # seed of the resamples
 ) -> tuple:  # lower and upper ends of the 95% intervals, each (T, G)
     "Resample the documents of each group."
+    check_count(n_boot, "n_boot")
     rng, binary, ends = np.random.default_rng(seed), bool(np.isin(values.data, (0, 1)).all()), []
     for group in range(n_groups):
         own = values[codes == group]
@@ -166,6 +162,7 @@ def permutation_p(
     seed: int = 0,  # seed of the deals
 ) -> np.ndarray:  # p value of each topic (..., T), at least 1 / (1 + n_perm)
     "Test each topic by dealing the groups again."
+    check_count(n_perm, "n_perm")
     observed = statistic(group_totals(values, codes, n_groups)[None]) * (1 - 1e-9)
     above = sum((statistic(totals) >= observed).sum(-2) for totals in permuted_totals(values, codes, n_groups, n_perm, seed))
     return (1 + above) / (1 + n_perm)
@@ -180,7 +177,8 @@ def filter_topics(
     min_docs: float = 5,  # topics that cover fewer documents go
 ) -> dict:  # topic -> why it is dropped
     "Find topics that say nothing about groups."
-    _check_range(max_coverage, "max_coverage", 0, 1); _check_range(min_docs, "min_docs", 0)
+    check_range(max_coverage, "max_coverage", 0, 1); check_range(min_docs, "min_docs", 0)
+    if keep_abstract not in (True, False): raise TypeError(f"keep_abstract must be True or False, got {keep_abstract!r}")
     dropped = {}
     for topic, (share, docs) in enumerate(zip(coverage, n_covered)):
         if kinds is not None and kinds[topic] == "abstract" and not keep_abstract: dropped[topic] = "abstract"
@@ -206,6 +204,7 @@ class Composition(NamedTuple):
 
     def found(self, alpha=0.05):
         "Return the topics that differ between groups at a false discovery rate, the largest variance first."
+        check_range(alpha, "alpha", 0, 1)
         return [int(t) for t in np.argsort(-self.variance, kind="stable") if self.q[t] <= alpha]
 
     def frame(self):
@@ -255,7 +254,7 @@ def correct_p(
 def _check_settings(n_perm, n_boot, seed, small, trim=0, alpha=0):
     "Check what comparisons of groups and of times are given alike."
     if n_perm is not None: check_count(n_perm, "n_perm")
-    check_count(n_boot, "n_boot"); check_seed(seed); _check_range(small, "small", 0); _check_range(trim, "trim", 0, .5); _check_range(alpha, "alpha", 0, 1)
+    check_count(n_boot, "n_boot"); check_seed(seed); check_range(small, "small", 0); check_range(trim, "trim", 0, .5); check_range(alpha, "alpha", 0, 1)
 
 # %% ../nbs/17_analysis.ipynb #da3a004b
 def compose(
@@ -323,8 +322,10 @@ def _percent(share, place=None): return f"{100 * share:g}%"
 
 def _chosen(result, topics, n_topics):
     "Return the topics to draw, or say why there are none."
-    chosen = result.found()[:n_topics] if topics is None else list(topics)
-    if not chosen: raise ValueError("no topic differs at a false discovery rate of 5%: name the topics to draw")
+    chosen = result.found()[:check_count(n_topics, "n_topics")] if topics is None else list(topics)
+    if not chosen: raise ValueError("no topic differs at a false discovery rate of 5%: name the topics to draw" if topics is None else "topics must be at least one, got none")
+    bad = [t for t in chosen if t not in range(len(result.names))]
+    if bad: raise ValueError(f"topics must be numbers in 0..{len(result.names) - 1}, got {bad[:5]}")
     return chosen
 
 
@@ -405,7 +406,7 @@ def is_eras(
     bins,  # bins of `bin_times`
 ) -> bool:  # whether they are names of eras
     "Tell names of eras from bins of numbers."
-    return not isinstance(bins, (str, dict)) and np.ndim(bins) == 1 and isinstance(bins[0], str)
+    return not isinstance(bins, (str, dict)) and np.ndim(bins) == 1 and len(bins) > 0 and isinstance(bins[0], str)
 
 
 def bin_times(
@@ -419,15 +420,18 @@ def bin_times(
     times = read_times(times)
     known = times[~np.isnan(times)]
     if not len(known): raise ValueError("no document has a time")
-    if isinstance(bins, str) and bins not in ("year", "decade"): raise ValueError(f"bins must be year, decade, a number, edges, a dict or names of eras, got {bins!r}")
+    if bins is None or isinstance(bins, str) and bins not in ("year", "decade"): raise ValueError(f"bins must be year, decade, a number, edges, a dict or names of eras, got {bins!r}")
+    if np.ndim(bins) == 0 and not isinstance(bins, (str, dict)): check_count(bins, "bins")
+    elif len(bins) < 2 - isinstance(bins, dict): raise ValueError(f"bins must be at least one, got {bins}: a start and an end, or a dict with a name and a start")
     width = {"year": 1, "decade": 10}.get(bins) if isinstance(bins, str) else None
     if width: edges = np.arange(np.floor(known.min() / width), np.floor(known.max() / width) + 2) * width
     elif isinstance(bins, dict): edges = np.append(read_times([str(start) for start in bins.values()]), np.inf)
     elif np.ndim(bins) == 0: edges = np.append(np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[:-1], method="higher")), np.inf)
     else: edges = np.append(np.asarray(bins, float)[:-1], np.nextafter(float(bins[-1]), np.inf))
-    if (np.diff(edges) <= 0).any(): raise ValueError(f"bins must begin one after the other, got {edges.tolist()}")
+    if not (np.diff(edges) > 0).all(): raise ValueError(f"bins must begin one after the other, got {edges.tolist()}")
     place = np.searchsorted(edges, times, side="right") - 1
     used = np.unique(place[(place >= 0) & (place < len(edges) - 1) & ~np.isnan(times)])
+    if not len(used): raise ValueError(f"no document has a time in the bins, {edges[0]:g} to {edges[-1]:g}; the times are {known.min():g} to {known.max():g}")
     name = list(bins) if isinstance(bins, dict) else [f"{edge:.0f}" if width else f"{edge:.6g}" for edge in edges]
     of_doc = np.where(np.isnan(times), -1, np.where(np.isin(place, used), np.searchsorted(used, place), -2))
     return TimeBins(times, of_doc, [str(name[b]) for b in used], edges[used])
@@ -445,6 +449,7 @@ def time_segments(
     n_segments: int = 100,  # at most so many; equal times stay together
 ) -> Segments:  # segments with equally many documents, as far as possible
     "Put documents of neighbouring times together."
+    check_count(n_segments, "n_segments")
     edges = np.unique(np.quantile(times, np.linspace(0, 1, n_segments + 1)[1:-1], method="higher"))
     _, of_doc = np.unique(np.searchsorted(edges, times, side="right"), return_inverse=True)
     first = np.full(of_doc.max() + 1, np.inf)
@@ -519,6 +524,7 @@ class Timeline(NamedTuple):
 
     def found(self, alpha=0.05):
         "Return the topics with a trend or a change at a false discovery rate, the largest step first."
+        check_range(alpha, "alpha", 0, 1)
         size = np.where(np.isnan(self.after), np.ptp(self.share, axis=1) / 1e6, np.abs(self.after - self.before))
         return [int(t) for t in np.argsort(-size, kind="stable") if self.q[t] <= alpha]
 
@@ -601,7 +607,7 @@ def plot_timeline(
     import matplotlib.pyplot as plt
     from matplotlib.ticker import MaxNLocator
     chosen = _chosen(result, topics, n_topics)
-    n_columns = min(n_columns, len(chosen))
+    n_columns = min(check_count(n_columns, "n_columns"), len(chosen))
     figure, grid = plt.subplots(-(-len(chosen) // n_columns), n_columns, figsize=(3 * n_columns, 2.1 * -(-len(chosen) // n_columns)), sharex=True, squeeze=False, layout="constrained")
     for ax in grid.flat[len(chosen):]: ax.set_visible(False)
     for ax, t in zip(grid.flat, chosen):
@@ -665,6 +671,7 @@ def group_words(
 
 def _frequency_table(model, codes, labels, column, n_words):
     "Tabulate topic, words, frequency and group."
+    check_count(n_words, "n_words")
     import pandas as pd
     if len(codes) != model.document_topics_.shape[0]: raise ValueError(f"there must be one entry for each document: {len(codes)} entries, {model.document_topics_.shape[0]} documents")
     words = group_words(model.document_topics_, model.bow_.counts, model.components_, model.emission_.background, codes)

@@ -14,11 +14,11 @@ from .embedding import check_embeddings
 from .merging import cluster_features, unit_rows
 from .metrics import class_words
 from .model import NotFittedError, check_n_topics
-from .sae import check_count, check_seed
+from .sae import check_count, check_number, check_range, check_seed
 
 # %% auto #0
-__all__ = ['BASELINES', 'baseline', 'check_counts', 'Baseline', 'fit_baseline', 'baseline_words', 'LDA', 'check_number',
-           'GibbsLDA', 'KMeansTopics', 'BERTopicTopics', 'BERTopicKMeans']
+__all__ = ['BASELINES', 'baseline', 'check_counts', 'Baseline', 'fit_baseline', 'baseline_words', 'LDA', 'GibbsLDA',
+           'KMeansTopics', 'BERTopicTopics', 'BERTopicKMeans']
 
 # %% ../nbs/12_baselines.ipynb #c87932f8
 BASELINES = {}    # name -> class, in the order in which they were defined
@@ -154,6 +154,7 @@ def baseline_words(
     n=50,                    # most words of a topic
 ) -> list[list[str]]:        # strongest words of each topic, strongest first; fewer where fewer have any probability
     "List the strongest words of each topic."
+    check_count(n, "n")
     components = np.asarray(model.components_)
     if len(vocabulary) != components.shape[1]: raise ValueError(f"the vocabulary must have a word for each of {components.shape[1]} columns, got {len(vocabulary)}")
     order = np.argsort(-components, axis=1, kind="stable")[:, :n]
@@ -172,6 +173,8 @@ class LDA(Baseline):
     def _fit(self, counts, emb, on_step):
         from sklearn.decomposition import LatentDirichletAllocation
         settings = self.settings_
+        for name in ("alpha", "eta"):
+            if settings[name] is not None: check_range(settings[name], name, 0, 1)
         self._lda = LatentDirichletAllocation(self.n_topics, doc_topic_prior=settings["alpha"], topic_word_prior=settings["eta"],
             max_iter=check_count(settings["passes"], "passes"), random_state=self.seed).fit(counts)
         self.components_ = self._lda.components_ / self._lda.components_.sum(1, keepdims=True)
@@ -179,17 +182,6 @@ class LDA(Baseline):
     def _transform(self, counts, emb): return self._lda.transform(counts)
 
 # %% ../nbs/12_baselines.ipynb #dd2e9667
-def check_number(
-    value,             # a number given by the user
-    name,              # its name, for the message
-    least=0.0,         # it must be above this
-) -> float:            # the number
-    "Return `value` if it is a finite number above `least`."
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)): raise TypeError(f"{name} must be a number, got {value!r}")
-    if not least < value < np.inf: raise ValueError(f"{name} must be finite and above {least:g}, got {value}")
-    return float(value)
-
-
 def _as_tokens(counts):
     "Write each document as column numbers, each as often as it occurs."
     return [np.repeat(counts.indices[a:b], counts.data[a:b]).astype(str).tolist() for a, b in zip(counts.indptr[:-1], counts.indptr[1:])]

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .baselines import baseline, check_number
+from .baselines import baseline
 from .merging import corpus_word_vectors, unit_rows
+from .sae import check_number
 from .vae_baselines import AVITM, TRAINING, Encoder, NeuralBaseline, mixture_loss, read_words, shift_norm, softmax_loss, start_word_vectors, xavier_linear
 
 # %% auto #0

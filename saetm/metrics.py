@@ -19,8 +19,9 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
-from .corpus import BagOfWords, _number_words, need, tokenize
+from .corpus import BagOfWords, _number_words, check_documents, need, tokenize
 from .embedding import WordVectors, word_vectors
+from .sae import check_count, check_range, check_seed
 
 # %% ../nbs/10_metrics.ipynb #82588ae6
 def check_topics(
@@ -54,8 +55,9 @@ def usable_words(
     min_words=None,                    # fewest usable words of a topic that is scored, in 1..n; None for n
 ) -> Usable:                           # words, skipped topics, partial topics
     "Find what a metric can use, and why it cannot use the rest."
-    least = n if min_words is None else min_words
-    if not 1 <= least <= n: raise ValueError(f"min_words must be in 1..n={n}, got {min_words}" if n >= 1 else f"n must be 1 or more, got {n}")
+    n = check_count(n, "n")
+    least = n if min_words is None else check_count(min_words, "min_words")
+    if least > n: raise ValueError(f"min_words must be in 1..n={n}, got {min_words}")
     found = Usable([], {}, {})
     for t, topic in enumerate(check_topics(topics)):
         first = topic[:n]
@@ -75,12 +77,15 @@ def _shortfall(topic, first, once, kept, n, reason):
     return f"{len(kept)} of {n} words: " + "; ".join(why)
 
 # %% ../nbs/10_metrics.ipynb #994db1a9
+def _check_draws(n_boot, seed): check_count(n_boot, "n_boot"); check_seed(seed)
+
 def bootstrap_interval(
     values,              # one value for each scored item (n,)
     n_boot=2000,         # resamples
     seed=0,              # seed of the resamples
 ) -> tuple:              # lower and upper end of the 95% interval of the mean; nan without values
     "Return the percentile bootstrap interval of a mean."
+    _check_draws(n_boot, seed)
     values = np.asarray(values, np.float64)
     if not len(values): return np.nan, np.nan
     rng, rows = np.random.default_rng(seed), max(1, 2**22 // len(values))
@@ -146,6 +151,7 @@ def score_pairs(
     seed=0,                # seed of the bootstrap
 ) -> Score:                # mean over pairs; values: mean of each item with all others
     "Average the values of all pairs, with an interval over items."
+    _check_draws(n_boot, seed)
     skipped, live = dict(skipped or {}), ~np.isnan(matrix).all(1)
     n, values = int(live.sum()), np.full(len(matrix), np.nan)
     if n < 2: return make_score(name, values, skipped | {i: f"there is nothing to compare it with: {n} of {len(matrix)} {over} can be scored" for i in np.flatnonzero(live).tolist()}, partial, over)
@@ -214,6 +220,8 @@ def _document_counter(bow):
 
 def _coherence(name, topics, n, counter, reason, measure, min_words, n_boot, seed):
     "Score each topic by a measure of (joint, total)."
+    _check_draws(n_boot, seed); check_count(n, "n")
+    if min_words is not None: check_count(min_words, "min_words")
     if min(n, min_words or n) < 2: raise ValueError(f"coherence compares words: n and min_words must be 2 or more, got {min(n, min_words or n)}")
     known, count = counter
     usable = usable_words(topics, n, known, reason, min_words)
@@ -251,7 +259,7 @@ def token_sequences(
     if vocabulary is not None:
         kept, split = set(vocabulary), tokenizer
         tokenizer = lambda text: [word for word in split(text) if word in kept]
-    return Tokens(*_number_words(docs, tokenizer))
+    return Tokens(*_number_words(check_documents(docs), tokenizer))
 
 # %% ../nbs/10_metrics.ipynb #fad13a1e
 def window_counts(
@@ -277,6 +285,7 @@ def window_counts(
 # %% ../nbs/10_metrics.ipynb #0537e2ec
 def _window_counter(tokens, topics, n, window, exact):
     "Return the words that occur, and a function from words to their counts together and the number of windows."
+    check_count(n, "n"); check_count(window, "window")
     wanted = {word for topic in check_topics(topics) for word in topic[:n]}
     number = {word: i for i, word in enumerate(tokens.words) if word in wanted}
     chosen = np.flatnonzero(np.isin(tokens.ids, list(number.values())))
@@ -502,8 +511,8 @@ def wmd_diversity(
     seed=0,                  # seed of the bootstrap
 ) -> Score:                  # mean distance over pairs, in the unit of the vectors; values: each topic's mean distance to the others
     "Score how far apart topics are."
+    _check_draws(n_boot, seed); check_count(n, "n")
     topics = check_topics(topics)
-    if n < 1: raise ValueError(f"n must be 1 or more, got {n}")
     words = sorted({word for topic in topics for word in topic[:n]})
     found = lookup_vectors(words, vectors)
     row = {word: i for i, word in enumerate(words) if found.known[i]}
@@ -575,6 +584,7 @@ def cluster_agreement(
     seed=0,              # seed of the bootstrap
 ) -> dict:               # Scores "nmi", "ari", "purity"
     "Score how well the documents' topics agree with labels."
+    _check_draws(n_boot, seed)
     topics, codes, _ = _check_labels(document_topics(topics), labels)
     _, topic = np.unique(topics, return_inverse=True)
     shape = topic.max() + 1, codes.max() + 1
@@ -601,6 +611,7 @@ def agreement_difference(
     seed=0,              # seed of the bootstrap
 ) -> dict:               # Scores "nmi", "ari", "purity": a - b
     "Compare how well two models agree with labels, on the same documents."
+    _check_draws(n_boot, seed)
     first, codes, _ = _check_labels(document_topics(topics_a), labels)
     second, _, _ = _check_labels(document_topics(topics_b), labels)
     cells, count = np.unique(np.stack([np.unique(first, return_inverse=True)[1], np.unique(second, return_inverse=True)[1], codes]), axis=1, return_counts=True)
@@ -619,6 +630,7 @@ def coverage(
     seed=0,              # seed of the bootstrap
 ) -> dict:               # Scores "coverage": documents of each topic, and "documents_with_topic"
     "Score how many documents topics reach."
+    check_range(min_share, "min_share", 0, 1)
     active = sparse.csr_matrix(shares) > min_share if min_share > 0 else sparse.csr_matrix(shares) != 0
     if not min(active.shape): raise ValueError(f"shares must have documents and topics, got shape {active.shape}")
     some = (active.getnnz(1) > 0).astype(np.float64)
@@ -636,6 +648,7 @@ def word_relevance(
     seed=0,              # seed of the bootstrap
 ) -> Score:              # over documents, in 0..1; one half is chance
     "Score whether the words of a document's topic are in it, more than those of other topics."
+    _check_draws(n_boot, seed)
     own = document_topics(doc_topics)
     if len(own) != bow.counts.shape[0]: raise ValueError(f"there must be a topic for each document: got {len(own)} for {bow.counts.shape[0]} documents")
     column = {word: i for i, word in enumerate(bow.vocabulary)}
@@ -664,6 +677,7 @@ def topic_overlap(
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.dtype.kind == b.dtype.kind == "f":
         if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]: raise ValueError(f"word distributions must be over the same words, got shapes {a.shape} and {b.shape}")
         return np.clip((a / np.linalg.norm(a, axis=1, keepdims=True)) @ (b / np.linalg.norm(b, axis=1, keepdims=True)).T, 0, 1)
+    check_count(n, "n")
     first, second = [[set(words[:n]) for words in check_topics(topics)] for topics in (a, b)]
     if not all(first + second): raise ValueError(f"topics without words cannot be matched: {[t for topics in (first, second) for t, words in enumerate(topics) if not words]}")
     return np.array([[len(x & y) / len(x | y) for y in second] for x in first])
@@ -696,6 +710,7 @@ def stability(
     seed=0,                  # seed of the bootstrap
 ) -> Score:                  # mean overlap over pairs of runs, in 0..1; values: each run's mean overlap with the others
     "Score how much of the topics comes back with another seed."
+    _check_draws(n_boot, seed)
     runs = list(runs)
     if len(runs) < 2: raise ValueError(f"stability compares runs: there must be 2 or more, got {len(runs)}")
     matrix = np.zeros((len(runs), len(runs)))
@@ -709,6 +724,7 @@ def shuffle_topics(
     n=None,              # words of each topic that take part; None for all
 ) -> list[list[str]]:    # topics of the same lengths, from the same words, dealt out at random; none has a word twice
     "Deal the words of all topics out again: the floor of every measure of coherence."
+    if n is not None: check_count(n, "n")
     topics = [list(dict.fromkeys(topic[:n])) for topic in check_topics(topics)]
     rng, count = np.random.default_rng(seed), {}
     for topic in topics:
@@ -742,6 +758,7 @@ def label_topics(
     n=50,                # words of each topic
 ) -> tuple:              # words of the topic of each label; the labels; the topic of each document (D,)
     "Make a topic of each label: the ceiling of agreement, and topics that are known to be about something."
+    check_count(n, "n")
     _, codes, names = _check_labels(np.zeros(bow.counts.shape[0], int), labels)
     weight = class_words(bow.counts, codes, len(names))
     order = np.argsort(-weight, axis=1, kind="stable")[:, :n]

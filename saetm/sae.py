@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['ACTIVATIONS', 'FAMILIES', 'topk_acts', 'batch_topk_acts', 'threshold_acts', 'keep_largest', 'check_activation',
-           'check_count', 'check_seed', 'SAE', 'set_scaling_', 'set_threshold_', 'encode_sparse', 'dense_to_csr',
-           'save_sae', 'read_safetensors', 'guess_family', 'from_dictionary_learning', 'load_sae']
+           'check_count', 'check_seed', 'check_number', 'check_range', 'SAE', 'set_scaling_', 'set_threshold_',
+           'encode_sparse', 'dense_to_csr', 'save_sae', 'read_safetensors', 'guess_family', 'from_dictionary_learning',
+           'load_sae']
 
 # %% ../nbs/03_sae.ipynb #8ccae6e4
 import json
@@ -87,6 +88,32 @@ def check_seed(
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32: raise ValueError(f"seed must be a whole number in 0..2**32 - 1, got {seed!r}")
     return seed
 
+# %% ../nbs/03_sae.ipynb #bef57888
+def _check_kind(value, name):
+    "Raise unless a value is a number."
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)): raise TypeError(f"{name} must be a number, got {value!r}")
+
+def check_number(
+    value: float,  # a number given by the user
+    name: str,  # its name, for the message
+    least: float = 0.0,  # it must be above this
+) -> float:  # the number
+    "Return `value` if it is a finite number above `least`."
+    _check_kind(value, name)
+    if not least < value < np.inf: raise ValueError(f"{name} must be finite and above {least:g}, got {value}")
+    return float(value)
+
+def check_range(
+    value: float,  # a number given by the user
+    name: str,  # its name, for the message
+    low: float,  # the least it may be
+    high: float = np.inf,  # the most it may be
+) -> float:  # the number
+    "Return `value` if it is a number in `low`..`high`."
+    _check_kind(value, name)
+    if not low <= value <= high: raise ValueError(f"{name} must be {f'in {low:g}..{high:g}' if high < np.inf else f'at least {low:g}'}, got {value}")
+    return float(value)
+
 # %% ../nbs/03_sae.ipynb #0a4a6cd6
 class SAE(nn.Module):
     "Sparse autoencoder: `acts = act((x - b_dec) @ W_enc + b_enc)`, `x_hat = acts @ W_dec + b_dec`, `x = (emb - mean) * scale`."
@@ -102,7 +129,7 @@ class SAE(nn.Module):
         self.activation = check_activation(activation)
         self.d_embed, self.n_latents, self.k = (check_count(n, name) for n, name in [(d_embed, "d_embed"), (n_latents, "n_latents"), (k, "k")])
         if self.activation != "relu" and self.k > n_latents: raise ValueError(f"k must be in 1..F={n_latents}, got {k}")
-        atoms = torch.randn(n_latents, d_embed, generator=torch.Generator().manual_seed(seed))
+        atoms = torch.randn(n_latents, d_embed, generator=torch.Generator().manual_seed(check_seed(seed)))
         atoms /= atoms.norm(dim=1, keepdim=True)
         self.W_enc, self.b_enc = nn.Parameter(atoms.t().contiguous()), nn.Parameter(torch.zeros(n_latents))   # (d, F), (F,)
         self.W_dec, self.b_dec = nn.Parameter(atoms), nn.Parameter(torch.zeros(d_embed))                 # (F, d), (d,)

@@ -1,4 +1,5 @@
 """What must hold for every set of topics, tried on generated ones, and agreement with outside implementations."""
+import inspect
 import os
 import subprocess
 import sys
@@ -13,8 +14,8 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from saetm.corpus import count_words, tokenize
 from saetm.data import load_corpus
-from saetm.metrics import (c_v, check_topics, class_words, cluster_agreement, npmi, pairwise_wmd, shuffle_topics, stability, token_sequences, unique_words, usable_words,
-                           window_npmi, wmd_diversity)
+from saetm.metrics import (agreement_difference, c_v, check_topics, class_words, cluster_agreement, coverage, label_topics, match_topics, npmi, pairwise_wmd,
+                           shuffle_topics, stability, token_sequences, topic_overlap, unique_words, usable_words, window_npmi, wmd_diversity, word_relevance)
 
 LIMITS = settings(max_examples=40, deadline=None, derandomize=True)
 LETTERS = list("abcdefghij")
@@ -136,16 +137,37 @@ def test_bad_input_is_named():
     bow = bag([["a", "b"]])
     for call, error, words in [
         (lambda: npmi([], bow), ValueError, "no topics"),
+        (lambda: token_sequences("a b c"), TypeError, "documents must be a list of strings, got a str"),
         (lambda: npmi(["a b c"], bow), TypeError, "topic 0 must be a list of words, got 'a b c'"),
         (lambda: npmi([["a", "b"]], bow, n=1), ValueError, "2 or more, got 1"),
         (lambda: npmi([["a", "b"]], bow, n=2, min_words=3), ValueError, "min_words must be in 1..n=2, got 3"),
         (lambda: wmd_diversity([["a", "b"], ["x", "y"]], {"q": np.zeros(3)}, n=2), ValueError, "none of the 4 words has a vector"),
-        (lambda: wmd_diversity([["a"]], SPACE, n=0), ValueError, "n must be 1 or more, got 0"),
+        (lambda: wmd_diversity([["a"]], SPACE, n=0), ValueError, "n must be at least 1, got 0"),
         (lambda: cluster_agreement(np.zeros(3, int), ["x", "y"]), ValueError, "got 2 labels for 3 documents"),
         (lambda: cluster_agreement(np.zeros(2, int), ["x", float("nan")]), ValueError, r"first in rows \[1\]"),
         (lambda: stability([[["a"]], [[]]]), ValueError, r"cannot be matched: \[0\]"),
     ]:
         with pytest.raises(error, match=words): call()
+
+
+@pytest.mark.parametrize("name, value, said", [
+    ("n_boot", 0, "n_boot must be at least 1, got 0"), ("n_boot", -1, "n_boot must be at least 1, got -1"), ("n_boot", 2.5, "n_boot must be a whole number, got 2.5"),
+    ("n_boot", "20", "n_boot must be a whole number, got '20'"), ("seed", -1, "seed must be a whole number in 0.*, got -1"), ("seed", 1.5, "seed must be .*, got 1.5"),
+    ("n", 0, "n must be at least 1, got 0|n and min_words must be 2 or more, got 0"), ("n", -2, "n must be .*, got -2"), ("n", 2.5, "n must be a whole number, got 2.5"), ("n", "2", "n must be a whole number, got '2'"),
+    ("window", 0, "window must be at least 1, got 0"), ("window", 2.5, "window must be a whole number, got 2.5"),
+    ("min_words", "2", "min_words must be a whole number, got '2'"), ("min_words", 0, "min_words must be at least 1, got 0"),
+    ("min_share", 80, "min_share must be in 0..1, got 80"), ("min_share", -.1, "min_share must be in 0..1, got -0.1"), ("min_share", float("nan"), "min_share must be in 0..1, got nan"),
+])
+def test_a_number_out_of_range_is_named_by_every_score_that_takes_it(name, value, said):
+    docs, topics = ["a b c", "b c d", "c d a", "x y z"], [["a", "b", "c"], ["x", "y", "z"]]
+    bow, own = count_words(docs, min_df=1, max_df=1.0, language=None, tokenizer=str.split), np.array([0, 0, 0, 1])
+    arguments = {npmi: (topics, bow), c_v: (topics, token_sequences(docs, tokenizer=str.split)), window_npmi: (topics, token_sequences(docs, tokenizer=str.split)), unique_words: (topics,), wmd_diversity: (topics, SPACE),
+                 cluster_agreement: (own, own), agreement_difference: (own, own, own), coverage: (np.eye(2),), word_relevance: (own, topics, bow), stability: ([topics, topics],),
+                 topic_overlap: (topics, topics), match_topics: (topics, topics), shuffle_topics: (topics,), label_topics: (bow, own)}
+    takes = [score for score in arguments if name in inspect.signature(score).parameters and not (name == "seed" and score is shuffle_topics)]
+    assert takes
+    for score in takes:
+        with pytest.raises((ValueError, TypeError), match=said): score(*arguments[score], **{name: value})
 
 
 def test_pairs_of_words_and_probabilities_are_topics_too():
