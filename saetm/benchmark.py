@@ -26,10 +26,10 @@ from .baselines import BASELINES, baseline_words, fit_baseline
 from .corpus import atomic_path, count_words, load_bow, load_documents, read_json, save_bow, write_json
 from .data import corpus_names, load_corpus
 from .embedding import documents_checksum, embed_to_shards, open_embeddings
-from .evaluation import make_judge, score_documents, score_words
+from .evaluation import judge_parts, make_judge, score_documents, score_words
 from .metrics import token_sequences
 from .model import RECIPES, SAETM, default_min_df, interpret_features, split_settings
-from .sae import load_sae, save_sae
+from .sae import check_count, load_sae, save_sae
 from .training import fit_sae
 import saetm.embedding_baselines
 
@@ -37,9 +37,9 @@ import saetm.embedding_baselines
 __all__ = ['OWN_MODELS', 'SHOWN', 'PLUS_MINUS', 'benchmark_models', 'Cell', 'plan_cells', 'read_source', 'prepare_corpus',
            'Corpus', 'open_corpus', 'Stopwatch', 'peak_memory', 'Fitted', 'fit_own', 'training_course', 'fit_rival',
            'machine_facts', 'cell_stamp', 'cell_state', 'save_fit', 'score_cell', 'group_cells', 'run_job',
-           'default_jobs', 'run_cells', 'gather', 'summarise', 'format_benchmark', 'mean_variance', 'compare_models',
-           'compare_numbers', 'format_differences', 'write_benchmark', 'model_colours', 'label_points',
-           'plot_words_documents', 'plot_granularity', 'plot_cost']
+           'default_jobs', 'check_asked', 'run_cells', 'gather', 'summarise', 'format_benchmark', 'mean_variance',
+           'compare_models', 'compare_numbers', 'format_differences', 'write_benchmark', 'model_colours',
+           'label_points', 'plot_words_documents', 'plot_granularity', 'plot_cost']
 
 # %% ../nbs/15_benchmark.ipynb #bf4d326c
 OWN_MODELS = {"saetm": "saetm", "saetm-paper": "paper"}     # name in a benchmark -> recipe
@@ -67,6 +67,8 @@ def plan_cells(
     seeds=(0, 1, 2),       # seeds
 ) -> list[Cell]:           # all combinations; those of the first T and the first seed come first
     "List the cells of a benchmark."
+    for name, value in dict(corpora=corpora, models=models, n_topics=n_topics, seeds=seeds).items():
+        if isinstance(value, str) or value is not None and not hasattr(value, "__iter__"): raise TypeError(f"{name} must be a list, got {value!r}")
     known = benchmark_models()
     models = known if models is None else list(models)
     unknown = [name for name in models if name not in known]
@@ -96,7 +98,7 @@ def read_source(
     else:
         docs = load_documents(source, text)
         labels = None if label is None else list(map(str, load_documents(source, label)))
-    if limit is None or limit >= len(docs): return docs, labels
+    if limit is None or check_count(limit, "limit") >= len(docs): return docs, labels
     rows = np.random.default_rng(0).permutation(len(docs))[:limit]
     return [docs[row] for row in rows], labels and [labels[row] for row in rows]
 
@@ -366,6 +368,19 @@ def _start_job(job, threads, out, settings, judge, trials, judge_settings):
         for name, value in before.items(): os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
     return process
 
+# %% ../nbs/15_benchmark.ipynb #ebd84403
+def check_asked(
+    settings,     # model -> settings other than its defaults
+    judge,        # name of a judge, as for `make_judge`
+    trials,       # questions of each kind about a topic
+    model=None,   # the server's name of the judge's model
+):
+    "Raise unless models know their settings and the judge is one, before anything is fitted."
+    check_count(trials, "trials"); judge_parts(judge, model)
+    for name, given in settings.items():
+        if name in BASELINES: BASELINES[name](**given)
+        else: split_settings(given)
+
 # %% ../nbs/15_benchmark.ipynb #435f5e38
 def run_cells(
     out,                   # folder of the benchmark, with its corpora prepared
@@ -379,7 +394,8 @@ def run_cells(
     judge_settings=None,   # other arguments of `make_judge`
 ) -> dict:                 # cell -> "scored" or "failed"
     "Run the cells that are missing, several at a time."
-    settings, jobs = settings or {}, default_jobs() if jobs is None else jobs
+    settings, jobs = settings or {}, default_jobs() if jobs is None else jobs and check_count(jobs, "jobs")
+    check_asked(settings, judge, trials, (judge_settings or {}).get("model"))
     about = {name: read_json(Path(out) / "corpora" / name / "corpus.json") for name in dict.fromkeys(cell.corpus for cell in cells)}
     state = lambda cell: cell_state(out, cell, cell_stamp(cell, about[cell.corpus], settings), judge, trials)
     states = {cell: state(cell) for cell in cells}
@@ -513,6 +529,7 @@ def compare_numbers(
     numbers=(50, 100),         # two numbers of topics
 ) -> "pandas.DataFrame":       # one row a model: the score at both, and what changed, with its 95% interval and a star where zero lies outside
     "Compare each model's score with itself at another number of topics."
+    if score not in table: raise ValueError(f"the table has no score {score!r}; it has {', '.join(name[:-4] for name in table if name.endswith('_low'))}")
     import pandas as pd
     _one_of_each(table, "corpus")
     good, rows = table[(table.status == "scored") & table.n_topics.isin(numbers)], {}

@@ -12,6 +12,7 @@ import numpy as np
 
 from .corpus import read_json
 from .judges import PROTOCOLS, Plan, Question, _dice, carry_out, choice_prompt, find_protocol, judge_name, rating_prompt
+from .sae import check_count, check_seed
 
 # %% auto #0
 __all__ = ['calibration_lists', 'calibration_sets', 'Calibration', 'auc', 'calibrate_judge', 'judge_card', 'prompt_hash']
@@ -32,6 +33,7 @@ def calibration_sets(
     seed=0,           # seed of the draws
 ) -> dict:            # good, mixed, random: lists of words; easy, hard: pairs of words and intruder
     "Draw good, mixed and random lists, and lists with an intruder."
+    check_count(n_words, "n_words"); check_count(repeats, "repeats"); check_seed(seed)
     everything = {l["name"]: l for l in calibration_lists()} | {l["name"]: l for l in lists or []}
     sets = {kind: [] for kind in ("good", "mixed", "random", "easy", "hard")}
     for l in (lists or everything.values()):

@@ -16,6 +16,7 @@ from .corpus import _readers, atomic_path, need
 from .embedding import _post
 from .endpoint import EndpointJudge, Refusal, _parse_line
 from .images import Images, load_images, open_image
+from .sae import check_count
 
 # %% auto #0
 __all__ = ['CAPTION_PROMPT', 'prompt_hash', 'load_picture', 'fetch', 'data_url', 'clean_caption', 'EndpointCaptioner',
@@ -105,7 +106,7 @@ class EndpointCaptioner:
         timeout=300,      # seconds to wait for an answer
         max_tokens=400,   # longest caption
     ):
-        self.judge, self.name, self.workers, self.max_tokens = EndpointJudge(url, model, key, None, workers, tries, pause, timeout), model, workers, max_tokens
+        self.judge, self.name, self.workers, self.max_tokens = EndpointJudge(url, model, key, None, workers, tries, pause, timeout), model, workers, check_count(max_tokens, "max_tokens")
     def __call__(
         self,
         image,            # PIL image, RGB
@@ -275,7 +276,9 @@ def sort(self:CaptionFile):
 # %% ../nbs/16_captions.ipynb #af54928e
 def _check_shard(n, names, given, start, count, max_side, give_up):
     "Check what a shard is asked to be; return its rows, and the names of all pictures."
-    if not 0 <= start <= n: raise ValueError(f"start must be in 0..{n}, the number of pictures, got {start}")
+    for name, value in (("count", count), ("max_side", max_side), ("give_up", give_up)):
+        if value is not None: check_count(value, name)
+    if start not in range(n + 1): raise ValueError(f"start must be in 0..{n}, the number of pictures, got {start!r}")
     for name, value, least in (("count", count, 1), ("max_side", max_side, 16), ("give_up", give_up, 1)):
         if value is not None and value < least: raise ValueError(f"{name} must be {least} or more, got {value}")
     for name, values in (("names", names), ("given", given)):

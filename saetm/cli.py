@@ -621,11 +621,12 @@ def benchmark_settings(
 # %% ../nbs/18_cli.ipynb #405de51f
 def cmd_benchmark(args):
     "Run models x corpora x numbers of topics x seeds -> benchmark.parquet; stopped, it goes on where it was."
-    from saetm.benchmark import benchmark_models, default_jobs, format_benchmark, gather, plan_cells, prepare_corpus, run_cells, write_benchmark
+    from saetm.benchmark import benchmark_models, check_asked, default_jobs, format_benchmark, gather, plan_cells, prepare_corpus, run_cells, write_benchmark
     plan_cells(["-"], args.models, args.n_topics, args.seeds)                     # checks, before any work
     settings, jobs, names = benchmark_settings(args.set), default_jobs() if args.jobs is None else args.jobs, []
     unknown = sorted(settings.keys() - set(args.models or benchmark_models()))
     if unknown: raise ValueError(f"--set names {unknown[0]!r}, which is none of the models: {', '.join(args.models or benchmark_models())}")
+    check_asked(settings, args.judge, args.trials, args.model); check_device(args.device)
     for source in args.corpora:
         with Bar("embedding", not args.quiet, unit="document") as bar:
             names.append(prepare_corpus(args.run, source, args.text, args.label, args.limit, args.encoder, args.device, bar))
@@ -778,7 +779,7 @@ def _add_evaluation(sub):
     "Add the options of an evaluation."
     from saetm.judges import PROTOCOLS
     sub.add_argument("path", type=Path, help="folder of a run; top_words.txt, a table of topics, or a folder with top_words.txt files below it")
-    sub.add_argument("--n-topics", type=int, help="of a run: only this number of topics")
+    sub.add_argument("--n-topics", type=_at_least(2), help="of a run: only this number of topics")
     sub.add_argument("--judge", default="likelihood", help="likelihood, encoder:NAME, transformers:MODEL, the http address of a server, or none (default: likelihood)")
     sub.add_argument("--model", help="the server's name of the model")
     sub.add_argument("--key-env", metavar="NAME", help="environment variable with the server's key")
@@ -789,7 +790,7 @@ def _add_evaluation(sub):
     sub.add_argument("--shares", help="of topics from elsewhere: .npy with the topic of each document (D,) or shares (D, T), or .npz with sparse shares")
     sub.add_argument("--protocol", choices=list(PROTOCOLS), default="strict", help="how a judge is asked (default: strict)")
     sub.add_argument("--trials", type=_at_least(1), default=3, help="questions of each kind about a topic (default: 3)")
-    sub.add_argument("--seed", type=int, default=0, help="seed of questions and intervals (default: 0)")
+    sub.add_argument("--seed", type=_at_least(0), default=0, help="seed of questions and intervals (default: 0)")
     sub.add_argument("--workers", type=_at_least(1), default=8, help="requests under way at a time (default: 8)")
     sub.add_argument("--no-anchors", action="store_true", help="do not score shuffled, doubled and label-made topics")
     sub.add_argument("--no-calibration", action="store_true", help="do not try the judge on lists of known quality")
@@ -800,7 +801,7 @@ def _add_evaluation(sub):
 def _add_naming(sub):
     "Add the options of naming."
     sub.add_argument("run", type=Path, help="folder of the run")
-    sub.add_argument("--n-topics", type=int, help="which of its numbers of topics (default: the latest)")
+    sub.add_argument("--n-topics", type=_at_least(2), help="which of its numbers of topics (default: the latest)")
     sub.add_argument("--judge", default="none", help="transformers:MODEL, the http address of a server, or none for names from words (default: none)")
     sub.add_argument("--model", help="the server's name of the model")
     sub.add_argument("--key-env", metavar="NAME", help="environment variable with the server's key")

@@ -16,6 +16,7 @@ from fastcore.basics import patch
 
 from .corpus import atomic_path, need
 from .embedding import _post
+from .sae import check_count, check_number, check_range
 
 # %% auto #0
 __all__ = ['answer_key', 'Refusal', 'AnswerCache', 'PromptedJudge', 'EndpointJudge', 'run_all', 'find_language_model',
@@ -133,7 +134,8 @@ class EndpointJudge(PromptedJudge):
     ):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc: raise ValueError(f"an endpoint is an http or https address, got {url!r}")
-        if workers < 1 or tries < 1: raise ValueError(f"workers and tries must be 1 or more, got {workers} and {tries}")
+        check_count(workers, "workers"); check_count(tries, "tries"); check_range(pause, "pause", 0)
+        if timeout is not None: check_number(timeout, "timeout")
         path = parts.path.rstrip("/") or "/v1"
         self.url = parts._replace(path=path if path.endswith("/chat/completions") else path + "/chat/completions").geturl()
         self.key, self.workers, self.tries, self.pause, self.timeout, self.structured = key, workers, tries, pause, timeout, structured

@@ -13,13 +13,14 @@ from scipy import sparse
 
 from .corpus import atomic_path, write_json
 from .calibration import calibrate_judge, calibration_sets, judge_card
-from .judges import count_calls, detect_intruders, plan_choices, plan_ratings, rate_coherence
+from .judges import check_judge, count_calls, detect_intruders, find_protocol, plan_choices, plan_ratings, rate_coherence
 from .metrics import (c_v, check_topics, cluster_agreement, coverage, label_topics, make_score, npmi, score_table, shuffle_topics, unique_words, wmd_diversity, word_relevance)
+from .sae import check_count, check_seed
 
 # %% auto #0
 __all__ = ['COHERENCE', 'AGREEMENT', 'read_topic_words', 'anchor_topics', 'Evaluation', 'score_words', 'score_documents',
            'score_labels', 'find_doubts', 'evaluate', 'count_evaluation', 'word_intervals', 'plot_evaluation',
-           'evaluate_model', 'write_evaluation', 'format_evaluation', 'make_judge']
+           'evaluate_model', 'write_evaluation', 'format_evaluation', 'judge_parts', 'make_judge']
 
 # %% ../nbs/11b_evaluation.ipynb #f56dc160
 def read_topic_words(
@@ -174,6 +175,8 @@ def evaluate(
     seed: int = 0,  # seed of questions, anchors and intervals
 ) -> Evaluation:  # scores, anchors, the judge's card, what was left out
     "Score topics by everything the input allows."
+    check_count(trials, "trials"); check_seed(seed); find_protocol(protocol)
+    if judge is not None: check_judge(judge)
     topics = check_topics(topics)
     if bow is not None and shares is not None and bow.counts.shape[0] != np.shape(shares)[0]: raise ValueError(f"word counts and shares must be of the same documents, got {bow.counts.shape[0]} and {np.shape(shares)[0]}")
     vectors = {"wordllama": "wordllama"} if vectors is None else vectors
@@ -219,6 +222,7 @@ def word_intervals(
     seed: int = 0,  # seed of the resamples
 ) -> np.ndarray:  # lower and upper end of the 95% interval of each topic's NPMI (T, 2); nan below three words
     "Resample the words of each topic."
+    check_count(n_boot, "n_boot"); check_seed(seed)
     from saetm.metrics import _document_counter, npmi_matrix
     known, count = _document_counter(bow)
     ends = np.full((len(topics), 2), np.nan)
@@ -327,6 +331,18 @@ def format_evaluation(
     return "\n".join(lines) + "\n"
 
 # %% ../nbs/11b_evaluation.ipynb #801f4bd8
+def judge_parts(
+    name: str,  # as for `make_judge`
+    model: str | None = None,  # the server's name of the model, for an address
+) -> tuple:  # kind of judge, and what follows the colon
+    "Take the name of a judge apart, or say which names there are."
+    kind, _, what = str(name).partition(":")
+    if kind not in ("none", "likelihood", "encoder", "transformers", "http", "https"): raise ValueError(f"judge must be likelihood, encoder:NAME, transformers:MODEL, an http address or none, got {name!r}")
+    if kind in ("http", "https") and not model: raise ValueError(f"a server needs the name of its model beside the address {name}")
+    if kind in ("encoder", "transformers") and not what: raise ValueError(f"{kind}: needs a name after the colon")
+    return kind, what
+
+
 def make_judge(
     name: str,  # "likelihood", "likelihood:MODEL", "encoder:NAME", "transformers:MODEL", "http://...", or "none"
     model: str | None = None,  # the server's name of the model, for an address
@@ -338,10 +354,7 @@ def make_judge(
     "Make a judge from its name."
     from saetm.associations import EncoderJudge, LikelihoodJudge
     from saetm.endpoint import EndpointJudge, TransformersJudge
-    kind, _, what = name.partition(":")
-    if kind not in ("none", "likelihood", "encoder", "transformers", "http", "https"): raise ValueError(f"judge must be likelihood, encoder:NAME, transformers:MODEL, an http address or none, got {name!r}")
-    if kind in ("http", "https") and not model: raise ValueError(f"a server needs the name of its model beside the address {name}")
-    if kind in ("encoder", "transformers") and not what: raise ValueError(f"{kind}: needs a name after the colon")
+    kind, what = judge_parts(name, model)
     asked = dict(none="none", likelihood=what or "SmolLM2-135M-Instruct", encoder=what, transformers=what).get(kind, model)
     file = None if cache is None else Path(cache) / ("answers-" + "".join(c if c.isalnum() else "-" for c in f"{'server' if model else kind}-{asked}") + ".jsonl")
     if file is not None: file.parent.mkdir(parents=True, exist_ok=True)

@@ -13,13 +13,14 @@ import numpy as np
 
 from .corpus import check_documents, read_json, write_json
 from .endpoint import Refusal
+from .sae import check_count, check_seed
 
 # %% auto #0
 __all__ = ['PROTOCOLS', 'SCORE_SCHEMA', 'NAME_SCHEMA', 'topic_words', 'Protocol', 'find_protocol', 'rating_prompt',
            'choice_prompt', 'Question', 'Plan', 'plan_ratings', 'plan_choices', 'read_json_answer', 'read_score',
-           'read_choice', 'Judgement', 'judge_name', 'ask_judge', 'carry_out', 'summarize_judgement', 'rate_coherence',
-           'detect_intruders', 'count_calls', 'relevance_prompt', 'read_yes_no', 'Relevance', 'topic_relevance',
-           'TopicName', 'naming_prompt', 'name_topics', 'save_names', 'load_names', 'count_names']
+           'read_choice', 'Judgement', 'judge_name', 'check_judge', 'ask_judge', 'carry_out', 'summarize_judgement',
+           'rate_coherence', 'detect_intruders', 'count_calls', 'relevance_prompt', 'read_yes_no', 'Relevance',
+           'topic_relevance', 'TopicName', 'naming_prompt', 'name_topics', 'save_names', 'load_names', 'count_names']
 
 # %% ../nbs/11_judges.ipynb #6a3b897b
 def topic_words(
@@ -111,7 +112,8 @@ def plan_ratings(
 ) -> Plan:               # the questions
     "Make the questions of a coherence rating."
     topics, protocol = topic_words(topics), find_protocol(protocol)
-    if n_words < 2 or trials < 1: raise ValueError(f"n_words must be 2 or more and trials 1 or more, got {n_words} and {trials}")
+    check_count(trials, "trials"); check_seed(seed)
+    if check_count(n_words, "n_words") < 2: raise ValueError(f"n_words must be 2 or more, got {n_words}")
     skipped = {t: f"{len(words)} distinct words, {n_words} are needed" for t, words in enumerate(topics) if len(words) < n_words}
     questions = [Question(t, trial, tuple(_dice(seed, trial, words[:n_words]).sample(words[:n_words], n_words)), "")
                  for t, words in enumerate(topics) if t not in skipped for trial in range(trials)]
@@ -130,7 +132,8 @@ def plan_choices(
     "Make the questions of an intruder test."
     topics, protocol = topic_words(topics), find_protocol(protocol)
     if len(topics) < 2: raise ValueError(f"intruders come from other topics: at least 2 topics are needed, got {len(topics)}")
-    if not 2 <= n_shown <= n_words or trials < 1: raise ValueError(f"n_shown must be in 2..n_words={n_words} and trials 1 or more, got {n_shown} and {trials}")
+    check_count(trials, "trials"); check_seed(seed); check_count(n_words, "n_words")
+    if not 2 <= check_count(n_shown, "n_shown") <= n_words: raise ValueError(f"n_shown must be in 2..n_words={n_words}, got {n_shown}")
     plan = Plan("choice", protocol, [], {}, len(topics), prompt or choice_prompt)
     for t, words in enumerate(topics):
         own = {w.casefold() for w in words} if protocol.foreign else set()
@@ -212,6 +215,13 @@ def judge_name(
     return str(getattr(judge, "name", None) or getattr(judge, "__qualname__", type(judge).__name__))
 
 
+def check_judge(
+    judge,     # prompted or scoring judge
+):
+    "Raise unless something can be asked."
+    if not callable(judge) and not hasattr(judge, "rate"): raise TypeError(f"a judge is a function of prompts, or an object such as `make_judge` makes from a name; got {judge!r}")
+
+
 def ask_judge(
     judge,          # prompted judge
     prompts,        # list of n prompts
@@ -253,6 +263,7 @@ def carry_out(
     plan,               # `Plan`
 ) -> Judgement:         # scores, skips and failures
     "Ask all questions of a plan and score the answers."
+    check_judge(judge)
     if not plan.questions: raise ValueError(f"there is nothing to ask: all {plan.n_topics} topics are skipped, the first because: {next(iter(plan.skipped.values()))}")
     details = [(q, *found) for q, found in zip(plan.questions, _answers(judge, plan))]
     total, answered, asked = np.zeros((3, plan.n_topics))
@@ -358,6 +369,7 @@ def topic_relevance(
 ) -> Relevance:       # shares, accuracy, skips and failures
     "Ask a judge whether documents are about the topics they were given."
     docs, topics = check_documents(docs), topic_words(topics)
+    check_judge(judge); check_count(n_words, "n_words"); check_count(max_chars, "max_chars"); check_seed(seed)
     if hasattr(judge, "rate"): raise TypeError(f"judge {judge_name(judge)!r} only compares words: the relevance of documents needs a prompted judge")
     if len(docs) != len(doc_topics): raise ValueError(f"doc_topics must have one entry for each document: {len(docs)} documents, {len(doc_topics)} entries")
     given = [[int(t) for t in np.atleast_1d(np.asarray(found, int)) if t >= 0] for found in doc_topics]
@@ -406,7 +418,8 @@ def name_topics(
     n_named=3,            # words of a name where no judge gives one
 ) -> list[TopicName]:     # T names
     "Name topics, and say whether they are concrete or abstract."
-    topics = topic_words(topics)
+    topics, n_words, n_named = topic_words(topics), check_count(n_words, "n_words"), check_count(n_named, "n_named")
+    if judge is not None: check_judge(judge)
     plain = [TopicName(", ".join(words[:n_named]), "", "top words") for words in topics]
     if judge is None or hasattr(judge, "rate"): return plain
     asked = [t for t, words in enumerate(topics) if words]

@@ -15,6 +15,8 @@ from torch.distributions import Dirichlet, kl_divergence
 from torch.nn import functional as F
 
 from .baselines import Baseline, baseline
+from .model import check_device
+from .sae import check_count, check_number, check_range
 from .training import by_autograd, fit, sum_rows
 
 # %% auto #0
@@ -247,10 +249,19 @@ class NeuralBaseline(Baseline):
         return words + other, dict(zip(self.terms, (words.detach(), other.detach())))
 
 # %% ../nbs/13_vae_baselines.ipynb #bcdd4537
+def _check_training(settings):
+    "Check what the training of a neural baseline is told."
+    for name in ("epochs", "min_steps", "weight_decay"): check_range(settings[name], name, 0)
+    for name in ("held_out", "beta1", "dropout"): check_range(settings.get(name, 0), name, 0, 1)
+    for name in ("lr", "alpha"): check_number(settings.get(name, 1), name)
+    for name in ("batch_size", *(["min_steps"] if settings["min_steps"] else []), *(["patience"] if settings["patience"] is not None else [])): check_count(settings[name], name)
+    check_device(settings["device"])
+
 @patch
 def _fit(self:NeuralBaseline, counts, emb, on_step):
     settings, full = self.settings_, np.diff(counts.indptr) > 0
     filled, filled_emb = counts[full], None if emb is None else emb[full]
+    _check_training(settings)
     if not 0 <= settings["held_out"] < 1: raise ValueError(f"held_out must be in 0..1, below 1, got {settings['held_out']}")
     n_out = int(settings["held_out"] * filled.shape[0])
     out, kept = np.split(np.random.default_rng([self.seed, 1]).permutation(filled.shape[0]), [n_out if n_out >= 10 else 0])     # too few say nothing
@@ -261,7 +272,7 @@ def _fit(self:NeuralBaseline, counts, emb, on_step):
     with torch.random.fork_rng():
         torch.manual_seed(self.seed)
         self.net_ = self.build(**settings).to(settings["device"]).train()
-        optimizer = torch.optim.Adam([p for p in self.net_.parameters() if p.requires_grad], settings["lr"], (settings["beta1"], 0.999),
+        optimizer = torch.optim.Adam([p for p in self.net_.parameters() if p.requires_grad], settings["lr"], (float(settings["beta1"]), 0.999),
             weight_decay=settings["weight_decay"], fused=torch.device(settings["device"]).type != "mps")
         read = lambda rows: self.read(filled, filled_emb, rows)
         self.watch_ = EarlyStop(self.net_, lambda: self._loss_of(read, out), settings["patience"], self.steps_ // 3) if len(out) else None
