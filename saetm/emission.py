@@ -7,6 +7,7 @@ __all__ = ['theta_from_acts', 'fit_background', 'plain_mixture', 'mixture', 'idf
            'perplexity', 'em_pass_on', 'EmissionFit', 'fit_emission']
 
 # %% ../nbs/05_emission.ipynb #4de3f539
+import numbers
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.util import find_spec
@@ -335,6 +336,8 @@ def perplexity(
     across=False,     # see `em_pass`
 ) -> float:           # perplexity per word, 1 or more; lower is better
     "Score how well the mixture predicts the words of documents."
+    if (theta.shape[0], *emission.shape, len(background)) != (bow.shape[0], theta.shape[1], bow.shape[1], bow.shape[1]): raise ValueError(f"theta (D, F), bow (D, V), emission (F, V) and background (V,) must fit together, got {theta.shape}, {bow.shape}, {emission.shape} and {np.shape(background)}")
+    if not 0 <= pi <= 1: raise ValueError(f"pi must be in 0..1, got {pi}")
     by_word = sparse.csc_matrix(emission, dtype=np.float32).T
     likelihood, tokens = _sum_chunks(None, theta, bow, by_word, _column_sums(by_word), background, pi, chunk_nnz, rows, None, _use_numba(numba, bow), across=across)
     return float(np.exp(-likelihood / tokens))
@@ -576,9 +579,11 @@ def _fit_adamw(theta, bow, weights, background, pi, epochs, lr, batch_size, held
 def _check_fit(theta, bow, weights, method, pi, passes, tau, held_out, lr, batch_size):
     "Refuse settings out of range and arrays that do not fit together."
     if theta.shape[0] != bow.shape[0]: raise ValueError(f"theta and bow must have a row for each document, got theta {theta.shape} and bow {bow.shape}")
+    for name, value in dict(pi=pi, passes=1 if passes is None else passes, tau=tau, held_out=held_out, lr=lr, batch_size=batch_size).items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Real): raise TypeError(f"{name} must be a number, got {value!r}")
     if method not in ("em", "adamw"): raise ValueError(f"method must be 'em' or 'adamw', got {method!r}")
     if not 0 < pi < 1: raise ValueError(f"pi must be between 0 and 1, got {pi}")
-    if passes is not None and (passes != int(passes) or passes < 1): raise ValueError(f"passes must be a whole number of 1 or more, got {passes}")
+    if passes is not None and (not 1 <= passes < np.inf or passes != int(passes)): raise ValueError(f"passes must be a whole number of 1 or more, got {passes}")
     if not tau >= 0: raise ValueError(f"tau must be 0 or more, got {tau}")
     if not 0 <= held_out < 1: raise ValueError(f"held_out must be in 0..1, got {held_out}")
     if not lr > 0: raise ValueError(f"lr must be above 0, got {lr}")

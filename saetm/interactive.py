@@ -25,10 +25,11 @@ def choose_topics(
     top_n_topics=None,     # only the largest so many; not together with `topics`
 ) -> list[int]:            # numbers of topics
     "Choose the topics to draw."
+    if topics is not None and (isinstance(topics, str) or not hasattr(topics, "__iter__")): raise TypeError(f"topics must be a list of numbers, got {topics!r}")
     if topics is not None and top_n_topics is not None: raise ValueError("give topics or top_n_topics, not both")
     if top_n_topics is not None and top_n_topics < 1: raise ValueError(f"top_n_topics must be at least 1, got {top_n_topics}")
     if topics is None: return sorted(np.argsort(-np.asarray(sizes), kind="stable")[:top_n_topics].tolist())
-    bad = [topic for topic in topics if not 0 <= topic < len(sizes)]
+    bad = [topic for topic in topics if topic not in range(len(sizes))]
     if bad or not len(topics): raise ValueError(f"topics must be numbers in 0..{len(sizes) - 1}, at least one, got {bad or 'none'}")
     return [int(topic) for topic in topics]
 

@@ -18,6 +18,7 @@ from scipy import sparse
 
 from .embedding import WordVectors
 from .emission import em_pass, fit_background, idf_weights, theta_from_acts
+from .sae import check_count
 from .sparse_shards import SparseShards, collect_rows, row_chunks
 
 # %% ../nbs/06_merging.ipynb #2e396fdb
@@ -46,6 +47,7 @@ def corpus_word_vectors(
     chunk_rows=2**16,  # documents handled at a time, at most
 ) -> WordVectors:      # unit vectors (V, d); words that no document has are not known
     "Give each word the mean direction of the documents that have it."
+    if bow.shape[0] != emb.shape[0]: raise ValueError(f"word counts and embeddings must be of the same documents, got {bow.shape[0]} and {emb.shape[0]}")
     mean, total = mean_row(emb, chunk_rows), np.zeros((bow.shape[1], emb.shape[1]), np.float32)
     for part in row_chunks(bow if isinstance(bow, SparseShards) else (bow := sparse.csr_matrix(bow)), chunk_nnz, chunk_rows):
         present = sparse.csr_matrix(bow[part], dtype=np.float32, copy=True); present.eliminate_zeros(); present.data[:] = 1
@@ -94,7 +96,7 @@ def cluster_features(
     from sklearn.cluster import KMeans
     import warnings
     from threadpoolctl import threadpool_limits
-    if not 1 <= n_topics <= len(vectors): raise ValueError(f"n_topics must be in 1..{len(vectors)}, the number of live features with words; got {n_topics}")
+    if isinstance(n_topics, bool) or not isinstance(n_topics, (int, np.integer)) or not 1 <= n_topics <= len(vectors): raise ValueError(f"n_topics must be in 1..{len(vectors)}, the number of live features with words; got {n_topics!r}")
     with warnings.catch_warnings(), threadpool_limits(1):      # one thread: the same sums in the same order on every machine
         warnings.filterwarnings("ignore", message="Number of distinct clusters")
         labels = KMeans(n_topics, n_init=n_init, random_state=seed).fit_predict(vectors, sample_weight=weights)
@@ -274,6 +276,7 @@ def describe_topics(
     chunk_rows=2**18,             # documents handled at a time, at most
 ) -> Topics:                      # T topics, largest first
     "Make topics from a topic for each feature."
+    if len(topic_of) != theta.shape[1] or bow.shape[0] != theta.shape[0]: raise ValueError(f"theta must have a row for each of {bow.shape[0]} documents and a column for each of {len(topic_of)} features, got shape {theta.shape}")
     chunks = row_chunks(theta, chunk_nnz, chunk_rows)
     total, covered, summed = np.zeros((n_topics, directions.shape[1]), np.float32), np.zeros(n_topics, np.int64), lambda part: sum_shares(theta[part], topic_of, n_topics)
     for part in chunks:
@@ -303,6 +306,8 @@ def top_words(
     n=10,                         # words for each topic
 ) -> list[list[tuple]]:           # for each topic, (word, probability) pairs, strongest first
     "List the strongest words of each topic."
+    check_count(n, "n")
+    if len(vocabulary) != np.shape(components)[1]: raise ValueError(f"the vocabulary must have a word for each of {np.shape(components)[1]} columns, got {len(vocabulary)}")
     order = np.argsort(-np.asarray(components), axis=1, kind="stable")[:, :n]
     return [[(vocabulary[w], float(row[w])) for w in words] for words, row in zip(order, components)]
 

@@ -679,6 +679,7 @@ def get_topic(
 ) -> list[tuple[str, float]]:   # (word, probability), strongest first
     "Return the strongest words of a topic."
     self._fitted("get_topic", "result_")
+    check_count(n_words, "n_words")
     return top_words(self.components_[[self._topic(topic)]], self.vocabulary_, n_words)[0]
 
 @patch
@@ -688,6 +689,7 @@ def get_topics(
 ) -> dict:                      # topic -> list of (word, probability)
     "Return the strongest words of every topic."
     self._fitted("get_topics", "result_")
+    check_count(n_words, "n_words")
     return dict(enumerate(top_words(self.components_, self.vocabulary_, n_words)))
 
 # %% ../nbs/07_model.ipynb #f54de4c8
@@ -1180,7 +1182,7 @@ def contact_sheet(
 ):                     # PIL image with a row for each topic
     "Show topics by their pictures."
     from saetm.images import contact_sheet
-    images = self._pictures(images, "contact_sheet")
+    images, size = self._pictures(images, "contact_sheet"), check_count(size, "size")
     topics = [self._topic(t) for t in (range(len(self.topic_sizes_)) if topics is None else topics)]
     named = self.custom_labels_ or [""] * len(self.topic_sizes_)
     labels = [f"{t}  {named[t]}".rstrip() + f" ({self.topic_sizes_[t]})\n" + ", ".join(word for word, _ in self.get_topic(t, n_words)) for t in topics]
@@ -1195,7 +1197,7 @@ def make_thumbnails(
 ) -> list:             # bytes of a WebP file for each picture of the model
     "Make a small copy of each picture of the model."
     from saetm.images import make_thumbnails
-    return make_thumbnails(self._pictures(images, "make_thumbnails"), size)
+    return make_thumbnails(self._pictures(images, "make_thumbnails"), check_count(size, "size"))
 
 @patch
 def _pictures(self:SAETM, images, call):

@@ -32,7 +32,7 @@ from torch.nn.functional import embedding_bag
 from .corpus import atomic_path, need, read_json, write_json
 from .embedding import check_embeddings, pick_precision
 from .ranks import add_pairs, check_same, first_says, gather, is_first, part, size, sum_, total, wait
-from .sae import SAE, check_count, encode_sparse, read_safetensors, set_scaling_, set_threshold_, topk_acts
+from .sae import SAE, check_count, check_number, check_range, encode_sparse, read_safetensors, set_scaling_, set_threshold_, topk_acts
 
 # %% ../nbs/04_training.ipynb #36f55d17
 class Shuffle:
@@ -763,10 +763,9 @@ def start_at_documents_(
 def _check_settings(settings, shape):
     "Check the ranges of `fit_sae`'s settings."
     for name in ("steps", "batch_size", "expansion_factor", "every", "slices"):
-        if settings.get(name) is not None: check_count(settings[name], name)
-    for name in ("l1_coefficient", "l0_coefficient", "aux_coefficient"):
-        if not settings[name] >= 0: raise ValueError(f"{name} must be at least 0, got {settings[name]}")
-    if not settings["lr"] > 0: raise ValueError(f"lr must be above 0, got {settings['lr']}")
+        if settings.get(name) is not None or name == "batch_size": check_count(settings[name], name)
+    for name in ("l1_coefficient", "l0_coefficient", "aux_coefficient"): check_range(settings[name], name, 0)
+    check_number(settings["lr"], "lr")
     if settings.get("shard", "auto") not in ("auto", "batch", "features"): raise ValueError(f"shard must be auto, batch or features, got {settings['shard']!r}")
     if settings["precision"] not in ("auto", "float32", "bfloat16"): raise ValueError(f"precision must be auto, float32 or bfloat16, got {settings['precision']!r}")
     if shape[0] < 2: raise ValueError(f"at least 2 documents are needed to train on, got {shape[0]}")
@@ -851,7 +850,7 @@ def fit_sae(
     sae = SAE(d, F, architecture, k, seed)
     settings = dict(n_latents=F, architecture=sae.activation, k=k, steps=default_steps(n_docs) if steps is None else steps, batch_size=batch_size, lr=default_lr(F) if lr is None else lr,
                     l1_coefficient=l1_coefficient, l0_coefficient=l0_coefficient, aux_coefficient=aux_coefficient, seed=seed, precision=precision)
-    _check_settings(dict(settings, expansion_factor=expansion_factor, every=every, slices=slices, shard=shard), emb.shape)
+    _check_settings(dict(settings, expansion_factor=expansion_factor, every=check_count(every, "every"), slices=slices, shard=shard), emb.shape)
     by_feature = _by_feature(sae, shard, slices, device)
     sample = sample_rows(emb, 65_536, seed)
     start_at_documents_(set_scaling_(sae, sample), sample, seed=seed).to(device)

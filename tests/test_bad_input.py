@@ -363,6 +363,115 @@ def test_an_unknown_setting_is_refused():
     with pytest.raises(TypeError, match="unknown setting 'n_topic'; known are "): small_model(n_topic=3).fit(DOCS)
 
 
+@pytest.mark.parametrize("value, told", [(0, "at least 1, got 0"), (-1, "at least 1, got -1"), (2.5, "a whole number, got 2.5"), ("3", "a whole number, got '3'"), (None, "a whole number, got None")], ids=str)
+@pytest.mark.parametrize("call", [
+    lambda model, n: model.get_topic(0, n_words=n), lambda model, n: model.get_topics(n_words=n), lambda model, n: model.name_topics(n_words=n),
+    lambda model, n: model.topics_per_class(DOCS, ALIKE, n_words=n), lambda model, n: model.topics_over_time(DOCS, [1999 + i % 2 for i in range(N_DOCS)], n_words=n),
+], ids=["get_topic", "get_topics", "name_topics", "topics_per_class", "topics_over_time"])
+def test_a_number_of_words_out_of_range(fitted, call, value, told):
+    names = fitted.names_
+    with pytest.raises((ValueError, TypeError), match=f"n_words must be {told}"): call(fitted, value)
+    assert fitted.names_ is names
+
+
+def test_a_name_in_place_of_a_judge(fitted):
+    from saetm.evaluation import evaluate
+    from saetm.judges import detect_intruders, rate_coherence, topic_relevance
+    topics = [theme.split() for theme in THEMES]
+    for call in (lambda: fitted.name_topics("likelihood"), lambda: rate_coherence(topics, "likelihood"), lambda: detect_intruders(topics, "likelihood"),
+                 lambda: topic_relevance(DOCS, fitted.topics_, topics, "likelihood"), lambda: evaluate(topics, judge="likelihood")):
+        with pytest.raises(TypeError, match="a judge is a function of prompts, or an object such as `make_judge` makes from a name; got 'likelihood'"): call()
+
+
+@pytest.mark.parametrize("name, value, told", [
+    ("trials", 0, "trials must be at least 1, got 0"), ("trials", 1.5, "trials must be a whole number, got 1.5"), ("trials", "3", "trials must be a whole number, got '3'"),
+    ("seed", -1, "seed must be a whole number in 0.*, got -1"), ("protocol", "lax", "'lax'"),
+])
+def test_an_evaluation_is_refused_before_anything_is_scored(monkeypatch, name, value, told):
+    from saetm.evaluation import evaluate
+    def work(*_, **__): raise AssertionError("work began")
+    for step in ("score_documents", "anchor_topics", "calibrate_judge", "score_words"): monkeypatch.setattr(f"saetm.evaluation.{step}", work)
+    with pytest.raises((ValueError, TypeError), match=told): evaluate([theme.split() for theme in THEMES], shares=np.arange(N_DOCS) % 3, judge=lambda prompts: ["1"] * len(prompts), **{name: value})
+
+
+@pytest.mark.parametrize("name, value, told", [
+    ("workers", 0, "workers must be at least 1, got 0"), ("workers", "8", "workers must be a whole number, got '8'"), ("tries", 2.5, "tries must be a whole number, got 2.5"),
+    ("pause", -1, "pause must be at least 0, got -1"), ("pause", "1", "pause must be a number, got '1'"), ("timeout", 0, "timeout must be finite and above 0, got 0"), ("timeout", float("nan"), "timeout must be .*, got nan"),
+])
+def test_settings_of_a_server_out_of_range(name, value, told):
+    from saetm.captions import EndpointCaptioner
+    from saetm.endpoint import EndpointJudge
+    for kind in (EndpointJudge, EndpointCaptioner):
+        with pytest.raises((ValueError, TypeError), match=told): kind("http://127.0.0.1:1/v1", "m", **{name: value})
+
+
+def test_settings_of_a_benchmark_are_refused_before_a_model_is_fitted(monkeypatch, tmp_path):
+    from saetm.benchmark import plan_cells, run_cells
+    def work(*_, **__): raise AssertionError("work began")
+    for step in ("run_job", "_start_job"): monkeypatch.setattr(f"saetm.benchmark.{step}", work)
+    for given, told in ((dict(jobs=-1), "jobs must be at least 1, got -1"), (dict(jobs=2.5), "jobs must be a whole number, got 2.5"), (dict(trials=0), "trials must be at least 1, got 0"),
+                        (dict(judge="liklihood"), "judge must be likelihood, .*, got 'liklihood'"), (dict(judge="http://127.0.0.1:1"), "a server needs the name of its model"),
+                        (dict(settings={"lda": {"pases": 3}}), "lda has no setting 'pases'; it has passes"), (dict(settings={"saetm": {"n_latent": 3}}), "unknown setting 'n_latent'")):
+        with pytest.raises((ValueError, TypeError), match=told): run_cells(tmp_path, plan_cells(["-"], ["lda"], [3], [0])[:0], **given)
+    for given, told in ((dict(n_topics=50), "n_topics must be a list, got 50"), (dict(seeds=3), "seeds must be a list, got 3"), (dict(models="lda"), "models must be a list, got 'lda'"), (dict(n_topics=[]), "n_topics is empty")):
+        with pytest.raises((ValueError, TypeError), match=told): plan_cells(["wikipedia"], **given)
+    with pytest.raises(TypeError, match="corpora must be a list, got 'wikipedia'"): plan_cells("wikipedia")
+
+
+@pytest.mark.parametrize("option, told", [
+    (["--judge", "liklihood"], "judge must be likelihood, "), (["--set", "lda.pases=3"], "lda has no setting 'pases'"), (["--device", "tpu"], "device must be cpu, cuda or mps, got 'tpu'"),
+], ids=["judge", "set", "device"])
+def test_a_benchmark_is_refused_before_documents_are_embedded(command, docs_file, tmp_path, option, told):
+    status, _, error = command("benchmark", "--run", tmp_path / "run", "--corpora", docs_file, "--models", "lda", "--n-topics", 3, *option)
+    assert status == 1 and told in error and not (tmp_path / "run").exists(), error
+
+
+@pytest.mark.parametrize("name, value", [
+    ("epochs", "x"), ("epochs", -1), ("epochs", float("nan")), ("min_steps", 2.5), ("min_steps", -1), ("patience", 0), ("batch_size", "x"), ("batch_size", 2.5), ("lr", 0), ("lr", "x"), ("lr", float("inf")),
+    ("beta1", 80), ("beta1", -1), ("weight_decay", -1), ("held_out", "x"), ("held_out", 80), ("dropout", 80), ("dropout", "x"), ("alpha", 0), ("alpha", None), ("device", "tpu"),
+], ids=str)
+def test_settings_of_a_neural_baseline_out_of_range(monkeypatch, name, value):
+    from saetm.baselines import fit_baseline
+    def work(*_, **__): raise AssertionError("work began")
+    monkeypatch.setattr("saetm.vae_baselines.fit", work)
+    with pytest.raises((ValueError, TypeError), match=rf"{name} must be .*{value}"): fit_baseline("avitm", np.eye(30, dtype=int), n_topics=3, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["alpha", "eta"])
+@pytest.mark.parametrize("value", [-1, 80, "x", float("nan")], ids=str)
+def test_priors_of_lda_out_of_range(name, value):
+    from saetm.baselines import fit_baseline
+    with pytest.raises((ValueError, TypeError), match=f"{name} must be .*{value}"): fit_baseline("lda", np.eye(30, dtype=int), n_topics=3, passes=1, **{name: value})
+
+
+@pytest.mark.parametrize("name, value", [("lr", "x"), ("lr", 0), ("lr", float("inf")), ("l1_coefficient", "x"), ("aux_coefficient", None), ("batch_size", None), ("every", None), ("every", 0), ("seed", "x"), ("seed", -1)], ids=str)
+def test_settings_of_an_sae_out_of_range(name, value):
+    from saetm import fit_sae
+    with pytest.raises((ValueError, TypeError), match=rf"{name} must be .*{value}"): fit_sae(EMB, **{**dict(n_latents=16, k=4, steps=2), name: value})
+
+
+@pytest.mark.parametrize("name, value", [("pi", "x"), ("pi", None), ("passes", "x"), ("passes", float("nan")), ("passes", float("inf")), ("tau", "x"), ("held_out", None), ("lr", "x"), ("batch_size", None)], ids=str)
+def test_settings_of_an_emission_out_of_range(name, value):
+    from saetm.emission import fit_emission
+    with pytest.raises((ValueError, TypeError), match=rf"{name} must be .*{value}"): fit_emission(sparse.eye(5, format="csr"), sparse.eye(5, format="csr"), **{name: value})
+
+
+def test_arrays_of_other_documents_are_never_put_together():
+    from saetm.emission import perplexity
+    from saetm.merging import corpus_word_vectors, top_words
+    five = sparse.eye(5, format="csr")
+    with pytest.raises(ValueError, match="of the same documents, got 5 and 4"): corpus_word_vectors(five, np.eye(4, dtype=np.float32))
+    with pytest.raises(ValueError, match="got 4 and 5|got 4 and 6"): corpus_word_vectors(five[:4], np.eye(5, dtype=np.float32))
+    with pytest.raises(ValueError, match=r"must fit together, got \(5, 5\), \(4, 5\)"): perplexity(five, five[:4], five, np.full(5, .2))
+    with pytest.raises(ValueError, match="pi must be in 0..1, got 80"): perplexity(five, five, five, np.full(5, .2), pi=80)
+    with pytest.raises(ValueError, match="a word for each of 5 columns, got 4"): top_words(np.eye(5), list("abcd"))
+
+
+@pytest.mark.parametrize("topics", ["0", 1, [0, 3], [-1], [.5], ["a"], []], ids=str)
+def test_topics_to_draw_that_are_none(fitted, topics):
+    with pytest.raises((ValueError, TypeError), match="topics must be"): fitted.visualize_barchart(topics=topics, top_n_topics=None)
+
+
 @pytest.mark.parametrize("n_topics", [0, 1, -1, 2.5, "3", None, True, 65, 10_000])
 def test_set_n_topics_out_of_range_leaves_the_model_as_it_was(fitted, n_topics):
     before = state(fitted)
@@ -917,6 +1026,9 @@ def test_documents_that_are_all_alike_say_so():
 @pytest.mark.parametrize("line, told", [
     ("bow a.txt b.txt --run r", "saetm bow: error: too many arguments: b.txt"), ("bow a.txt --rnu r", "saetm bow: error: there is no option --rnu; did you mean --run?"),
     ("train --run r --stesp=3", "saetm train: error: there is no option --stesp; did you mean --steps?"),
+    ("evaluate r --seed=-1", "saetm evaluate: error: argument --seed: must be a whole number of 0 or more, got '-1'"),
+    ("evaluate r --n-topics 0", "saetm evaluate: error: argument --n-topics: must be a whole number of 2 or more, got '0'"),
+    ("name r --n-topics 0", "saetm name: error: argument --n-topics: must be a whole number of 2 or more, got '0'"),
 ])
 def test_a_usage_error_names_the_command_and_the_word(command, line, told):
     status, _, error = command(*line.split())
