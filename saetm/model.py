@@ -881,7 +881,12 @@ def report(
     from saetm.figures import topic_dicts, write_report
     from saetm.judges import count_names
     from saetm.merging import ward_tree
-    docs, result = self._documents(docs, "report"), self.result_
+    docs, result, labels = self._documents(docs, "report"), self.result_, labels or {}
+    if not hasattr(labels, "keys"): raise TypeError(f"labels must be a dict, name -> a value for each document, got a {type(labels).__name__}")
+    for name, values in dict(titles=titles, thumbnails=thumbnails, positions=positions, **{f"labels[{name!r}]": labels[name] for name in labels.keys()}).items():
+        if values is not None and len(values) != len(docs): raise ValueError(f"{name} must have one entry for each document: expected {len(docs)}, got {len(values)}")
+    group_name, groups = next(iter(groups.items())) if isinstance(groups, dict) else ("Group", groups)
+    composition, timeline = self._compared(docs, groups, times, bins)                   # before the map, which takes longer
     if thumbnails is None and self.images_ is not None: thumbnails = self.make_thumbnails()
     representative = [[(int(row), docs[row], float(self.directions_[row] @ result.centroids[t])) for row in self.representative_rows(t, 5 if thumbnails is None else 24)] for t in range(len(result.sizes))]
     topics = topic_dicts(self.components_, self.vocabulary_, result.sizes, self.custom_labels_, representative=representative, coverage=result.coverage, probability=result.probability, n_features=result.n_features)
@@ -891,9 +896,7 @@ def report(
         **({} if sae is None else dict(explained_variance=round(sae.explained_variance, 3), features_a_document=round(sae.l0, 1), dead_features=f"{sae.dead_share:.1%}")),
         held_out_perplexity=round(self.emission_.perplexity, 1) if np.isfinite(self.emission_.perplexity) else "not measured", topics=len(result.sizes), seed=self.seed_, saetm=__version__)
     documents = dict(x=x, y=y, topic=self.topics_, text=docs, **({} if titles is None else dict(title=titles)))
-    group_name, groups = next(iter(groups.items())) if isinstance(groups, dict) else ("Group", groups)
-    composition, timeline = self._compared(docs, groups, times, bins)
-    return write_report(path, title=title, topics=topics, documents=documents, facts={**(facts or {}), **told}, labels={**_group_label(group_name, groups), **(labels or {})}, thumbnails=thumbnails,
+    return write_report(path, title=title, topics=topics, documents=documents, facts={**(facts or {}), **told}, labels={**_group_label(group_name, groups), **labels}, thumbnails=thumbnails,
         composition=composition, group_name=group_name, timeline=timeline,
         hierarchy=ward_tree(result.centroids, np.maximum(result.probability, 1e-9)), similarity=result.centroids @ result.centroids.T)
 
