@@ -29,7 +29,7 @@ from .embedding import documents_checksum, embed_to_shards, open_embeddings
 from .evaluation import judge_parts, make_judge, score_documents, score_words
 from .metrics import token_sequences
 from .model import RECIPES, SAETM, default_min_df, interpret_features, split_settings
-from .sae import check_count, load_sae, save_sae
+from .sae import check_count, check_number, load_sae, save_sae
 from .training import fit_sae
 import saetm.embedding_baselines
 
@@ -352,6 +352,7 @@ def default_jobs(
     memory_per_job=3.0,    # gigabytes a process may take
 ) -> int:                  # processes at a time
     "Choose how many jobs run at a time: one a core, as far as free memory goes."
+    check_number(memory_per_job, "memory_per_job")
     free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") / 2**30 if "SC_AVPHYS_PAGES" in os.sysconf_names else 4.0
     return max(1, min(os.cpu_count() or 1, int(free / memory_per_job)))
 
@@ -529,7 +530,7 @@ def compare_numbers(
     numbers=(50, 100),         # two numbers of topics
 ) -> "pandas.DataFrame":       # one row a model: the score at both, and what changed, with its 95% interval and a star where zero lies outside
     "Compare each model's score with itself at another number of topics."
-    if score not in table: raise ValueError(f"the table has no score {score!r}; it has {', '.join(name[:-4] for name in table if name.endswith('_low'))}")
+    _check_scores(table, score)
     import pandas as pd
     _one_of_each(table, "corpus")
     good, rows = table[(table.status == "scored") & table.n_topics.isin(numbers)], {}
@@ -537,6 +538,11 @@ def compare_numbers(
         parts = [cells[cells.n_topics == T] for T in numbers]
         if all(map(len, parts)): rows[name] = dict(zip((*numbers, "change"), _difference(*parts, score)))
     return pd.DataFrame(rows).T
+
+def _check_scores(table, *scores):
+    "Say which scores a table has, where one is asked for that it lacks."
+    missing = [score for score in scores if score not in table]
+    if missing: raise ValueError(f"the table has no score {missing[0]!r}; it has {', '.join(name[:-4] for name in table if name.endswith('_low'))}")
 
 def _one_of_each(table, *columns):
     "Say so when cells are mixed that cannot be compared."
@@ -613,6 +619,7 @@ def plot_words_documents(
     axis=None,                 # axes to draw on
 ):                             # axes
     "Draw each model's score of words against its score of documents."
+    _check_scores(table, words, documents)
     import matplotlib.pyplot as plt
     axis, colours = axis or plt.subplots(figsize=(6, 4.5), layout="constrained")[1], model_colours(table)
     groups = table[table.status != "failed"].groupby("model", sort=False)
@@ -632,6 +639,7 @@ def plot_granularity(
     axis=None,                 # axes to draw on
 ):                             # axes
     "Draw a score against the number of topics."
+    _check_scores(table, score)
     import matplotlib.pyplot as plt
     axis, colours = axis or plt.subplots(figsize=(6, 4), layout="constrained")[1], model_colours(table)
     good = table[table.status != "failed"]

@@ -24,6 +24,7 @@ def sample_words(
     seed: int = 0,  # seed of the draw
 ) -> sparse.csr_matrix:  # word counts (D, V)
     "Draw bags of words from mixtures of word distributions."
+    if not 0 <= pi <= 1: raise ValueError(f"pi must be in 0..1, got {pi}")
     rng = np.random.default_rng(seed)
     p = (1 - pi) * (theta @ emission) + (pi * background if pi else 0)
     return sparse.csr_matrix(rng.multinomial(rng.poisson(length, len(p)), p / p.sum(1, keepdims=True)))

@@ -242,6 +242,7 @@ class TransformersJudge(PromptedJudge):
         device="cpu",   # where to load a model given by name
         name=None,      # name of the judge; the model's own if None
     ):
+        check_count(batch_size, "batch_size")
         self.tokenizer, self.model = model if isinstance(model, tuple) else load_language_model(model, device)
         if not self.tokenizer.chat_template: raise ValueError(f"language model {name or model!r} has no chat template: it was not trained to answer")
         self.batch_size = batch_size

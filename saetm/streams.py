@@ -239,6 +239,8 @@ def count_to_shards(
 ) -> BagOfWords:                       # counts (D, V) on disk, exactly those of `count_words`
     "Count the words of documents that do not fit into memory, each rank some of them."
     _check_pruning(min_df, max_df, max_words)
+    for name, value in dict(n_jobs=n_jobs, part_docs=part_docs, most_words=most_words).items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1: raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
     check_shared(folder)
     vocabulary, folder, n_docs = _check_vocabulary(vocabulary), Path(folder), len(docs)
     parts, n_parts, todo = folder / "parts", -(-n_docs // part_docs), None

@@ -700,7 +700,7 @@ def measure_sae(
     batch_size: int = 4096,  # documents a batch
 ) -> SAEReport:  # measured on all of them, each document for itself
     "Measure explained variance, L0, dead features and empty documents."
-    error = variance = nonzeros = empty = 0.0
+    batch_size, error, variance, nonzeros, empty = check_count(batch_size, "batch_size"), *[0.0] * 4
     fired, center = np.zeros(sae.n_latents, bool), sae.mean.cpu().double()
     mine = part(len(emb))                                      # of several processes, each measures some documents
     for start in range(mine.start, mine.stop, batch_size):

@@ -472,6 +472,44 @@ def test_topics_to_draw_that_are_none(fitted, topics):
     with pytest.raises((ValueError, TypeError), match="topics must be"): fitted.visualize_barchart(topics=topics, top_n_topics=None)
 
 
+@pytest.mark.parametrize("value", [0, -1, 2.5, "3"], ids=str)
+def test_numbers_of_topics_and_words_to_draw_out_of_range(fitted, value):
+    from saetm.figures import plot_top_words
+    for call in (fitted.visualize_topics, fitted.visualize_hierarchy, fitted.visualize_heatmap, fitted.visualize_barchart):
+        with pytest.raises(ValueError, match=f"top_n_topics must be a whole number of at least 1, got {value!r}"): call(top_n_topics=value)
+    with pytest.raises((ValueError, TypeError), match=f"n_words must be .*{value}"): fitted.visualize_barchart(n_words=value)
+    for name in ("n_words", "n_columns"):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1, got {value!r}"): plot_top_words(fitted.components_, fitted.vocabulary_, **{name: value})
+
+
+@pytest.mark.parametrize("given, told", [
+    (dict(bins=0, times=[1999] * N_DOCS), "bins must be at least 1, got 0"), (dict(times=[1999]), "times must have one entry for each document: expected 120, got 1"),
+    (dict(titles=["a"]), "titles must have one entry for each document: expected 120, got 1"), (dict(labels=ALIKE), "labels must be a dict, .*, got a list"),
+    (dict(labels=dict(kind=["a"])), r"labels\['kind'\] must have one entry for each document: expected 120, got 1"), (dict(groups=["a"]), "groups must have one entry for each document"),
+], ids=str)
+def test_a_report_is_refused_before_its_map_is_laid_out(monkeypatch, fitted, tmp_path, given, told):
+    def work(*_, **__): raise AssertionError("work began")
+    monkeypatch.setattr("saetm.figures.layout_2d", work)
+    with pytest.raises((ValueError, TypeError), match=told): fitted.report(tmp_path / "report.html", DOCS, **given)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name, value", [("n_jobs", -1), ("n_jobs", 0), ("n_jobs", "2"), ("part_docs", 0), ("part_docs", 2.5), ("most_words", None)], ids=str)
+def test_sizes_of_counting_on_disk_out_of_range(tmp_path, name, value):
+    from saetm.streams import count_to_shards, stream_documents
+    (tmp_path / "docs.txt").write_text("\n".join(DOCS))
+    with pytest.raises(ValueError, match=f"{name} must be an integer >= 1, got {value!r}"): count_to_shards(stream_documents(tmp_path / "docs.txt"), tmp_path / "bow", **{name: value})
+    assert not (tmp_path / "bow").exists()
+
+
+def test_shares_of_a_background_and_batches_out_of_range():
+    from saetm import fit_sae
+    from saetm.ctm import sample_words
+    from saetm.training import measure_sae
+    with pytest.raises(ValueError, match="pi must be in 0..1, got 80"): sample_words(np.eye(2), np.eye(2), np.full(2, .5), pi=80)
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"): measure_sae(fit_sae(EMB, n_latents=16, k=4, steps=2), EMB, batch_size=0)
+
+
 @pytest.mark.parametrize("n_topics", [0, 1, -1, 2.5, "3", None, True, 65, 10_000])
 def test_set_n_topics_out_of_range_leaves_the_model_as_it_was(fitted, n_topics):
     before = state(fitted)
