@@ -53,6 +53,9 @@ CUT_OFF = """(() => {
   }
   return found.slice(0, 5);
 })()"""
+# Code that sticks out of its box, or that would be copied otherwise than it was written.
+CODE = """[...document.querySelectorAll('pre > code.sourceCode')].filter(code => code.innerText !== code.textContent || code.parentElement.scrollWidth > code.parentElement.clientWidth + 1)
+  .map(code => code.textContent.slice(0, 80))"""
 # Contrast of text against what lies behind it, by the formula of WCAG 2; large or bold text may have less.
 PALE = """(() => {
   const paint = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
@@ -148,6 +151,7 @@ def test_page(reader, page, size, dark):
     assert reader.run(BROKEN_MATHS) == 0
     assert reader.run(BROKEN_IMAGES) == []
     assert reader.run(CUT_OFF) == []
+    assert reader.run(CODE) == []
     reader.wait(f"document.documentElement.classList.contains('quarto-dark') === {str(dark).lower()}")
     assert (sum(map(int, re.findall(r"\d+", reader.run("getComputedStyle(document.body).backgroundColor"))[:3])) < 200) is dark
     assert reader.run(PALE) == []

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Finish the site: a page at its root, and KaTeX inside it, so that it makes no request to another host."""
+"""Finish the site: a page at its root, long lines of code that go on below, and KaTeX inside it, so that it makes no request to another host."""
+import html
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 KATEX = "0.16.11"
+CODE = re.compile(r'(<code class="sourceCode[^"]*">)(.*?)(</code>)', re.DOTALL)
 CDN = f"https://cdn.jsdelivr.net/npm/katex@{KATEX}/dist"
 FRONT = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>saetm</title>
@@ -45,6 +47,21 @@ def katex():
     return folder
 
 
+def long_lines(code, most=60, deepest=24):
+    "Mark the lines of highlighted code that have more letters than a phone is wide, with how far in they begin; no tag reaches over the end of a line."
+    lines, opened = [], []
+    for line in code.split("\n"):
+        before = "".join(opened)
+        for tag in re.findall(r"<[^>]+>", line):
+            if tag.startswith("</"): opened.pop()
+            else: opened.append(tag)
+        text = html.unescape(re.sub(r"<[^>]+>", "", line))
+        line = before + line + "".join(f"</{re.match(r'<([a-z]+)', tag)[1]}>" for tag in reversed(opened))
+        indent = len(text) - len(text.lstrip())
+        lines.append(f'<span class="long" style="--in:{indent}ch">{line}</span>' if len(text) > most and indent <= deepest else line)
+    return "\n".join(lines)
+
+
 def main():
     "Finish _docs."
     site = ROOT / os.environ.get("QUARTO_PROJECT_OUTPUT_DIR", "_docs")
@@ -61,8 +78,9 @@ def main():
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         up = "../" * len(page.relative_to(site).parent.parts)
-        if CDN in text:
-            page.write_text(text.replace(CDN, f"{up}site_libs/katex"), encoding="utf-8")
+        finished = CODE.sub(lambda found: found[1] + long_lines(found[2]) + found[3], text).replace(CDN, f"{up}site_libs/katex")
+        if finished != text:
+            page.write_text(finished, encoding="utf-8")
 
 
 if __name__ == "__main__":
