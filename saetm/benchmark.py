@@ -482,7 +482,7 @@ def format_benchmark(
 def _mean_and_sd(mean, sd, best):
     "Write mean ± sd; bold if it is the best."
     if mean != mean: return ""
-    digits = 3 if abs(mean) < 10 else 1 if abs(mean) < 100 else 0
+    digits = 3 if abs(mean) < 2 else 1 if abs(mean) < 100 else 0
     text = _short_number(mean, digits) + (PLUS_MINUS + _short_number(sd, digits) if sd == sd else "")
     return f"**{text}**" if best else text
 
@@ -490,7 +490,7 @@ PLUS_MINUS = "\u00a0±\u00a0"                                   # no line of a t
 
 def _short_number(number, digits, sign=""):
     "Write a number without a zero before its point."
-    return re.sub(r"^([+-]?)0\.", r"\1.", f"{number:{sign}.{digits}f}")
+    return re.sub(r"^([+-]?)0\.", r"\1.", f"{round(number, digits) + 0.0:{sign}.{digits}f}")       # + 0.0: not -.0
 
 # %% ../nbs/15_benchmark.ipynb #diff0002
 def mean_variance(
@@ -508,7 +508,7 @@ def _difference(before, after, score):
     means = [cells[score].mean() for cells in (before, after)]
     gap, half = means[1] - means[0], 1.96 * (mean_variance(before, score) + mean_variance(after, score)) ** .5
     if gap != gap: return "", "", ""
-    digits = 1 if max(map(abs, means)) >= 10 else 3
+    digits = 1 if max(map(abs, means)) >= 2 else 3
     return *(_short_number(mean, digits) for mean in means), f"{_short_number(gap, digits, '+')}{PLUS_MINUS}{_short_number(half, digits)}{chr(160) + '*' if abs(gap) > half else ''}"
 
 # %% ../nbs/15_benchmark.ipynb #diff0003
