@@ -40,6 +40,10 @@ def _check_length(
     "Require one entry for each of `n` things."
     if len(values) != n: raise ValueError(f"{name} must have one entry for each {per}: expected {n}, got {len(values)}")
 
+def _check_shown(n, name):
+    "Require a number of things to draw."
+    if not isinstance(n, (int, np.integer)) or n < 1: raise ValueError(f"{name} must be a whole number of at least 1, got {n!r}")
+
 # %% ../nbs/08_figures.ipynb #20e055f2
 def _check_components(
     components,  # weights of the words in the topics (T, V)
@@ -61,7 +65,7 @@ def _topic_words(
     n_words: int,  # words a topic, at least 1
 ) -> list[list[tuple[str, float]]]:  # for each topic its (word, weight), strongest first, weights above 0
     "List the strongest words of each topic; equal weights keep the order of the vocabulary."
-    if not isinstance(n_words, (int, np.integer)) or n_words < 1: raise ValueError(f"n_words must be a whole number of at least 1, got {n_words!r}")
+    _check_shown(n_words, "n_words")
     best = np.argsort(-components, axis=1, kind="stable")[:, :n_words]
     return [[(str(vocabulary[word]), float(row[word])) for word in order if row[word] > 0] for row, order in zip(components, best)]
 
@@ -177,7 +181,7 @@ def plot_top_words(
     if bad or not len(topics): raise ValueError(f"topics must be numbers in 0..{len(components) - 1}, at least one, got {bad or 'none'}")
     if names is not None: _check_length("names", names, len(components), "topic")
     pairs = _topic_words(components, vocabulary, n_words)
-    if not isinstance(n_columns, (int, np.integer)) or n_columns < 1: raise ValueError(f"n_columns must be a whole number of at least 1, got {n_columns!r}")
+    _check_shown(n_columns, "n_columns")
     n_columns = min(n_columns, len(topics))
     n_rows = -(-len(topics) // n_columns)
     figure, grid = plt.subplots(n_rows, n_columns, figsize=(2.6 * n_columns, n_rows * (.7 + .2 * n_words)), squeeze=False, layout="constrained")

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.cluster.hierarchy import leaves_list
 
 from .corpus import need
-from .figures import _check_length, _check_tree, _shorten
+from .figures import _check_length, _check_shown, _check_tree, _shorten
 
 # %% auto #0
 __all__ = ['choose_topics', 'hover_text', 'topic_colour', 'visualize_topics', 'sample_rows', 'visualize_documents',
@@ -27,7 +27,7 @@ def choose_topics(
     "Choose the topics to draw."
     if topics is not None and (isinstance(topics, str) or not hasattr(topics, "__iter__")): raise TypeError(f"topics must be a list of numbers, got {topics!r}")
     if topics is not None and top_n_topics is not None: raise ValueError("give topics or top_n_topics, not both")
-    if top_n_topics is not None and (not isinstance(top_n_topics, (int, np.integer)) or top_n_topics < 1): raise ValueError(f"top_n_topics must be a whole number of at least 1, got {top_n_topics!r}")
+    if top_n_topics is not None: _check_shown(top_n_topics, "top_n_topics")
     if topics is None: return sorted(np.argsort(-np.asarray(sizes), kind="stable")[:top_n_topics].tolist())
     bad = [topic for topic in topics if topic not in range(len(sizes))]
     if bad or not len(topics): raise ValueError(f"topics must be numbers in 0..{len(sizes) - 1}, at least one, got {bad or 'none'}")
@@ -183,7 +183,7 @@ def visualize_barchart(
     height: int = 200,     # pixels of one topic
 ):                         # plotly Figure
     "Draw the strongest words of several topics."
-    if not isinstance(n_words, (int, np.integer)) or n_words < 1: raise ValueError(f"n_words must be a whole number of at least 1, got {n_words!r}")
+    _check_shown(n_words, "n_words")
     if names is not None: _check_length("names", names, len(words), "topic")
     shown = choose_topics(np.zeros(len(words)), topics, None if topics is not None else top_n_topics)
     columns = min(4, len(shown)); rows = -(-len(shown) // columns)
