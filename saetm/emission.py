@@ -7,7 +7,6 @@ __all__ = ['theta_from_acts', 'fit_background', 'plain_mixture', 'mixture', 'idf
            'perplexity', 'em_pass_on', 'EmissionFit', 'fit_emission']
 
 # %% ../nbs/05_emission.ipynb #4de3f539
-import numbers
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.util import find_spec
@@ -18,6 +17,7 @@ from scipy import sparse
 
 from .corpus import need
 from .ranks import rank, size, sum_, total
+from .sae import _check_kind, check_range
 from .sparse_shards import SparseShards, row_chunks
 
 # %% ../nbs/05_emission.ipynb #07c76b5b
@@ -337,7 +337,7 @@ def perplexity(
 ) -> float:           # perplexity per word, 1 or more; lower is better
     "Score how well the mixture predicts the words of documents."
     if (theta.shape[0], *emission.shape, len(background)) != (bow.shape[0], theta.shape[1], bow.shape[1], bow.shape[1]): raise ValueError(f"theta (D, F), bow (D, V), emission (F, V) and background (V,) must fit together, got {theta.shape}, {bow.shape}, {emission.shape} and {np.shape(background)}")
-    if not 0 <= pi <= 1: raise ValueError(f"pi must be in 0..1, got {pi}")
+    check_range(pi, "pi", 0, 1)
     by_word = sparse.csc_matrix(emission, dtype=np.float32).T
     likelihood, tokens = _sum_chunks(None, theta, bow, by_word, _column_sums(by_word), background, pi, chunk_nnz, rows, None, _use_numba(numba, bow), across=across)
     return float(np.exp(-likelihood / tokens))
@@ -580,7 +580,7 @@ def _check_fit(theta, bow, weights, method, pi, passes, tau, held_out, lr, batch
     "Refuse settings out of range and arrays that do not fit together."
     if theta.shape[0] != bow.shape[0]: raise ValueError(f"theta and bow must have a row for each document, got theta {theta.shape} and bow {bow.shape}")
     for name, value in dict(pi=pi, passes=1 if passes is None else passes, tau=tau, held_out=held_out, lr=lr, batch_size=batch_size).items():
-        if isinstance(value, bool) or not isinstance(value, numbers.Real): raise TypeError(f"{name} must be a number, got {value!r}")
+        _check_kind(value, name)
     if method not in ("em", "adamw"): raise ValueError(f"method must be 'em' or 'adamw', got {method!r}")
     if not 0 < pi < 1: raise ValueError(f"pi must be between 0 and 1, got {pi}")
     if passes is not None and (not 1 <= passes < np.inf or passes != int(passes)): raise ValueError(f"passes must be a whole number of 1 or more, got {passes}")

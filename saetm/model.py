@@ -14,7 +14,6 @@ __all__ = ['RECIPES', 'SETTINGS', 'DEFAULTS', 'PARTS', 'Recipe', 'find_recipe', 
 # %% ../nbs/07_model.ipynb #c5e20139
 import hashlib
 import inspect
-import numbers
 import shutil
 import tempfile
 from pathlib import Path
@@ -31,7 +30,7 @@ from .memory import Sizes
 from .merging import (Directions, Topics, centre_rows, corpus_word_vectors, describe_topics, feature_vectors, largest_topic, mean_row,
                            merge_features, merge_levels, sum_shares, top_words, topic_posterior)
 from .ranks import is_first, part, size, stack_rows, wait
-from .sae import SAE, check_count, check_seed, encode_sparse, load_sae, save_sae
+from .sae import SAE, _check_kind, check_count, check_seed, encode_sparse, load_sae, save_sae
 from .sparse_shards import SparseShards, SparseWriter, collect_rows, in_memory, open_sparse, row_chunks
 from .streams import open_bow, write_bow
 from .training import SAEReport, _check_settings, fit_sae
@@ -427,7 +426,7 @@ def check_settings(
     for name, value in given.items():
         if isinstance(DEFAULTS[name], bool) and value not in (True, False): raise TypeError(f"{name} must be True or False, got {value!r}")
         if name == "tokenizer" or isinstance(DEFAULTS[name], (str, bool)) or (value is None and DEFAULTS[name] is None): continue
-        if isinstance(value, bool) or not isinstance(value, numbers.Real): raise TypeError(f"{name} must be a number, got {value!r}")
+        _check_kind(value, name)
         if not np.isfinite(value): raise ValueError(f"{name} must be finite, got {value}")
     for name, inside, rule in (("kappa", given["kappa"] >= 0, "0 or more"), ("min_share", 0 <= given["min_share"] < 1, "in 0..1, below 1"), ("top_p", 0 < given["top_p"] <= 1, "in 0..1, above 0")):
         if not inside: raise ValueError(f"{name} must be {rule}, got {given[name]}")

@@ -10,6 +10,7 @@ __all__ = ['ACTIVATIONS', 'FAMILIES', 'topk_acts', 'batch_topk_acts', 'threshold
 
 # %% ../nbs/03_sae.ipynb #8ccae6e4
 import json
+import numbers
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,7 +92,7 @@ def check_seed(
 # %% ../nbs/03_sae.ipynb #bef57888
 def _check_kind(value, name):
     "Raise unless a value is a number."
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)): raise TypeError(f"{name} must be a number, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, numbers.Real): raise TypeError(f"{name} must be a number, got {value!r}")
 
 def check_number(
     value: float,  # a number given by the user
