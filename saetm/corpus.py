@@ -234,6 +234,7 @@ def _read_json(path, text):
     if not isinstance(table, dict): raise ValueError(f"{path}: expected a list of documents, got a {type(table).__name__}")
     yield from _json_column(table, path, text)
 
+# %% ../nbs/00_corpus.ipynb #b1a50007
 def json_form(
     path,    # a .json file
 ) -> str:    # "list", "lines" for an object a line, or "columns", which is read whole
