@@ -34,8 +34,8 @@ from .training import fit_sae
 import saetm.embedding_baselines
 
 # %% auto #0
-__all__ = ['OWN_MODELS', 'SHOWN', 'PLUS_MINUS', 'benchmark_models', 'Cell', 'plan_cells', 'read_source', 'prepare_corpus',
-           'Corpus', 'open_corpus', 'Stopwatch', 'peak_memory', 'Fitted', 'fit_own', 'training_course', 'fit_rival',
+__all__ = ['OWN_MODELS', 'SHOWN', 'benchmark_models', 'Cell', 'plan_cells', 'read_source', 'prepare_corpus', 'Corpus',
+           'open_corpus', 'Stopwatch', 'peak_memory', 'Fitted', 'fit_own', 'training_course', 'fit_rival',
            'machine_facts', 'cell_stamp', 'cell_state', 'save_fit', 'score_cell', 'group_cells', 'run_job',
            'default_jobs', 'check_asked', 'run_cells', 'gather', 'summarise', 'format_benchmark', 'mean_variance',
            'compare_models', 'compare_numbers', 'format_differences', 'write_benchmark', 'model_colours',
@@ -483,10 +483,10 @@ def _mean_and_sd(mean, sd, best):
     "Write mean ± sd; bold if it is the best."
     if mean != mean: return ""
     digits = 3 if abs(mean) < 2 else 1 if abs(mean) < 100 else 0
-    text = _short_number(mean, digits) + (PLUS_MINUS + _short_number(sd, digits) if sd == sd else "")
+    text = _short_number(mean, digits) + (f"{_SPACE}±{_SPACE}{_short_number(sd, digits)}" if sd == sd else "")
     return f"**{text}**" if best else text
 
-PLUS_MINUS = "\u00a0±\u00a0"                                   # no line of a table ends here
+_SPACE = "\u00a0"                                               # no line of a table ends here
 
 def _short_number(number, digits, sign=""):
     "Write a number without a zero before its point."
@@ -509,7 +509,7 @@ def _difference(before, after, score):
     gap, half = means[1] - means[0], 1.96 * (mean_variance(before, score) + mean_variance(after, score)) ** .5
     if gap != gap: return "", "", ""
     digits = 1 if max(map(abs, means)) >= 2 else 3
-    return *(_short_number(mean, digits) for mean in means), f"{_short_number(gap, digits, '+')}{PLUS_MINUS}{_short_number(half, digits)}{chr(160) + '*' if abs(gap) > half else ''}"
+    return *(_short_number(mean, digits) for mean in means), f"{_short_number(gap, digits, '+')}{_SPACE}±{_SPACE}{_short_number(half, digits)}{_SPACE + '*' if abs(gap) > half else ''}"
 
 # %% ../nbs/15_benchmark.ipynb #diff0003
 def compare_models(

@@ -254,7 +254,9 @@ def _check_training(settings):
     for name in ("epochs", "min_steps", "weight_decay"): check_range(settings[name], name, 0)
     for name in ("held_out", "beta1", "dropout"): check_range(settings.get(name, 0), name, 0, 1)
     for name in ("lr", "alpha"): check_number(settings.get(name, 1), name)
-    for name in ("batch_size", *(["min_steps"] if settings["min_steps"] else []), *(["patience"] if settings["patience"] is not None else [])): check_count(settings[name], name)
+    check_count(settings["batch_size"], "batch_size")
+    if settings["min_steps"]: check_count(settings["min_steps"], "min_steps")
+    if settings["patience"] is not None: check_count(settings["patience"], "patience")
     check_device(settings["device"])
 
 @patch
