@@ -360,6 +360,89 @@ two three four five six seven eight nine ten first second third
 able like also upon back own regarding concerning according due
 """
 
+# %% ../nbs/00_corpus.ipynb #5709a002
+_content = dict(
+    de="""ende ernst gott jahr jahre jahren leicht mahn mann mensch menschen mittel offen ordnung recht rechte rechten
+       rechter rechtes schlecht schluss tag tage tagen tat teil wahr zeit""",
+    es="""acuerdo claro dia dias día días emplean emplear empleo estado estados horas lugar pais paìs sal tarde tiempo
+       trabaja trabajan trabajar trabajo valor verdad verdadera verdadero""",
+    fr="""dos essai force gens maximale mine minimale mot naturel naturelle naturelles ouvert ouverte ouverts parole
+       personne personnes pièce possessif possessifs rare rares retour sujet tardive valeur vif vifs vive vives
+       voie état""",
+    it="""anni anno attesa cima citta città comprare conclusione consiglio cortesia favore forza futuro gente giorni
+       giorno gruppo luogo mesi mondo nome paese peccato persone piedi possedere posto press promesso registrazione
+       scola scopo tempo titolo uomo vita""",
+    no="""arbeid folk makt navn part punkt rett start stille tid tilstand verdi""",
+    pl="""kierunku lat roku""",
+    pt="""ano anos apoio caminho certeza conselho corrente desligado dia direita dúvida estado falta grupo hora horas
+       inicio ligado local lugar meses noite nome nível número obra pessoas ponto pontos posição povo questão
+       quieto relação sistema tempo trabalhar trabalho valor verdade verdadeiro viagem área""",
+    ru="""белый вечер взгляд вид вода война вопрос времени время глаз год года году голова голос город дверь дел дело
+       день деньги дом дорога друг душа жена женщина жизнь жить земля имя книга комната конец лицо любить люди мать
+       машина место минута мир мира мор москва народ нога ночь окно отец писать плечо пол правда путь работа
+       работать ребенок россия рука русский ряд свет сила слово случай советский стол сторона страна товарищ улица
+       утро час человек""",
+    sv="""beslut beslutat beslutit dag dagar dagarna dagen del delen höger rätt vänster""",
+    tr="""kaynak""",
+)
+
+# %% ../nbs/00_corpus.ipynb #5709a003
+_fillers = dict(
+    de="""allgemein anhand anschliessend anschließend aufgrund ausserhalb außerhalb beispielsweise bevor bezüglich
+       bisschen bzw daraufhin dennoch derzeit dran drauf ebenfalls eher eigentlich entsprechend etliche falls fast
+       ferner geben gewöhnlich gleichzeitig grundsätzlich hauptsächlich heraus hierbei hierzu hinaus hingegen
+       hinsichtlich hinzu häufig immerhin innerhalb insbesondere inzwischen irgendwann irgendwas irgendwie irgendwo
+       jedenfalls jeweils könnten lassen lediglich letzte letzten letzter lässt manchmal mehrere mehrerer meist
+       meistens mindestens mithilfe mittlerweile möglicherweise nachher nehmen niemals nochmal normalerweise
+       nämlich obwohl schliesslich schließlich seitens selber selten sobald sodass sogar somit sowas sowohl stets
+       tatsächlich teilweise trotz unbedingt unserem unseren vermutlich vielmehr vorher völlig wahrscheinlich weder
+       weiterhin wenngleich wiederum wobei ziemlich zudem zumeist zumindest zunehmend zuvor überall überwiegend
+       üblicherweise""",
+    es="""abajo acerca acá alguien allá ambas anteriormente asimismo atrás completamente conocida conocidas conocido
+       conocidos cualquiera cuya cuyo debería deberían diez directamente especialmente exactamente finalmente
+       frecuentemente frente generalmente habitualmente jamás llamada llamado normalmente nueve obstante
+       particularmente posteriormente probablemente prácticamente puedes realmente recientemente relativamente
+       simplemente siquiera tales tanta tantas tantos totalmente únicamente""",
+    fr="""actuellement aller auprès autour bientôt bref certainement complètement davantage déjà ensuite entièrement
+       essentiellement faire faut finalement fréquemment généralement habituellement immédiatement jamais largement
+       loin lorsqu malheureusement mettre mieux oui partout pourtant prendre presque principalement probablement
+       puisqu quoiqu rapidement récemment simplement totalement travers tôt uniquement venir vient vraiment
+       également évidemment""",
+    it="""addirittura alcun alcune almeno anzi appena appunto assolutamente attualmente certamente completamente
+       davvero devono direttamente diverse diversi dovrebbe dovrebbero entrambe entro esattamente essa esso finché
+       frequentemente generalmente giù gran infine insomma molte neanche normalmente ormai ovunque ovvero
+       ovviamente particolare particolarmente pertanto poiché possono poter potrebbero praticamente presso presto
+       puoi qual qualsiasi quei sebbene semplicemente sicuramente solamente solitamente specialmente tanta tante
+       tanti tramite vengono venne veramente viene vuole""",
+    nl="""aantal allemaal allerlei alsof bepaalde bijvoorbeeld daarbij daarmee daarnaast daarvan daarvoor dankzij
+       degene dergelijke dezelfde diverse doordat echt elkaar ene enkele eraan erbij erin ermee erop ervan ervoor
+       gaan gaat geven gewoonlijk grotendeels heen helemaal hierbij hierdoor hiermee hiervan hiervoor hoofdzakelijk
+       komen komt laat laatste langs laten mede mee meteen naast soms staan tegenwoordig tevens trouwens
+       uiteindelijk vele voornamelijk vrijwel waarbij waardoor waarin waarmee waaronder waarop waarvan waarvoor
+       zeer zolang zoveel zowel""",
+    pl="""bądź chociaż chyba ciągle czego dalej dopiero dzięki głównie innego innym innymi jakieś jednocześnie jesteś
+       jesteśmy kiedyś którymi którą mieć mogę możemy nadal najbardziej naprawdę następnie niektóre niektórych
+       niestety nikt obecnie oczywiście pewnie pomiędzy ponadto poprzez potem prawdopodobnie prostu przynajmniej
+       później raczej siebie swoich swoim swojego swojej swoją swój szczególnie takiego takiej takim trochę tyle
+       wciąż wcześniej wobec wraz zamiast zaraz zarówno zbyt znacznie zostać została zostało zostały zupełnie
+       zwykle zwłaszcza""",
+    pt="""abaixo acima algum alguma alguém aliás apesar atualmente cerca completamente conforme deveria devido disso
+       disto diverso enfim entanto especialmente exatamente fica ficar ficou finalmente frequentemente geralmente
+       habitualmente inclusive jamais nenhum ninguém nisso normalmente novamente podemos poderia porém pra
+       principalmente provavelmente realmente recentemente simplesmente tais todavia totalmente vou várias""",
+    ru="""благодаря весьма вместо вновь внутри вполне впоследствии должны достаточно иначе какие каким какое которую
+       которым кстати либо млн многие многих например некоторые некоторых несмотря одним одном одну полностью
+       поскольку постоянно поэтому практически прежде преимущественно примерно различные различных ранее самым
+       своим своими скорее совершенно согласно среди таким таких тыс является являются""",
+    sv="""alldeles alls annars behöver borde både dessutom därefter däremot därmed egentligen emellertid enbart endast
+       exempelvis fast fortfarande främst först förutom ganska hela hos igenom ihop istället knappt kring längs
+       medan nästan precis runt samt sen själva självklart särskilt således sånt tillbaka trots tydligen ungefär
+       vanligt vanligtvis varandra väldigt ändå äntligen""",
+    tr="""altında arasında ardından artık asla aynı başka boyunca bulunan değildir dışında edilen fazla hakkında hala
+       hemen içinde içine karşı konusunda nedir olabilir olacak olmuş tekrar vardır veren yaklaşık yanında yapan
+       özellikle üzerinde üzerine şekilde şimdi""",
+)
+
 # %% ../nbs/00_corpus.ipynb #f03422bb
 LANGUAGES = dict(afrikaans="af", arabic="ar", armenian="hy", basque="eu", bengali="bn", breton="br", bulgarian="bg", catalan="ca", chinese="zh", croatian="hr", czech="cs",
     danish="da", dutch="nl", english="en", esperanto="eo", estonian="et", finnish="fi", french="fr", galician="gl", german="de", greek="el", gujarati="gu", hausa="ha",
@@ -378,14 +461,15 @@ def _language_code(language):
 def stop_words(
     language: str | None = "english",  # English name of the language or its code; None for no stop words
 ) -> frozenset:                        # lower-cased words to leave out
-    "Return the stop words of a language; those of all but English come from the package stopwordsiso."
+    "Return the stop words of a language; those of all but English come from the package stopwordsiso, corrected."
     if language is None: return frozenset()
     code = _language_code(language)
     if code == "en": return frozenset(_english.split())
     lists = need("stopwordsiso", "text")
     if code not in lists.langs():
         raise ValueError(f"there are no stop words for {language!r}; there are for: {', '.join(sorted(lists.langs()))}. Or give language=None and a tokenizer of your own")
-    return frozenset(piece for word in lists.stopwords(code) if " " not in word for piece in _word.findall(word.lower()))
+    words = {piece for word in lists.stopwords(code) if " " not in word for piece in _word.findall(word.lower())}
+    return frozenset((words | set(_fillers.get(code, "").split())) - set(_content.get(code, "").split()))
 
 # %% ../nbs/00_corpus.ipynb #1fb86e25
 def make_lemmatizer(
