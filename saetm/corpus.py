@@ -9,7 +9,7 @@ __all__ = ['LANGUAGES', 'need', 'atomic_path', 'write_json', 'read_json', 'check
            'save_authors_bow']
 
 # %% ../nbs/00_corpus.ipynb #6dd6ce02
-import csv, gzip, importlib, json, math, numbers, os, re, sys, zipfile, zlib
+import csv, gzip, importlib, json, math, numbers, os, re, sys, warnings, zipfile, zlib
 from array import array
 from collections import Counter, defaultdict
 from concurrent.futures import ProcessPoolExecutor
@@ -552,6 +552,33 @@ def _check_vocabulary(vocabulary):
     if len(set(vocabulary)) < len(vocabulary): raise ValueError(f"vocabulary must hold each word once; {len(vocabulary) - len(set(vocabulary))} words are repeated")
     return vocabulary
 
+# %% ../nbs/00_corpus.ipynb #5709b002
+@lru_cache(maxsize=1)
+def _all_stop_words():
+    "Return the stop words of each language of stopwordsiso by its code; nothing where it is not installed."
+    try: codes = need("stopwordsiso", "text").langs()
+    except ImportError: return {}
+    return {code: stop_words(code) for code in sorted(codes)}
+
+def _count_languages(tokens, words, language):
+    "Count all tokens, those on the stop list of the language, and those on another language's list only."
+    times, own = dict(zip(words, np.bincount(tokens, minlength=len(words)).tolist())), stop_words(language)
+    met = {code: [times[word] for word in stops - own if word in times] for code, stops in _all_stop_words().items()}
+    others = {code: sum(found) for code, found in met.items() if len(found) >= 10}   # a few may be there by chance
+    return dict(tokens=len(tokens), own=sum(times.get(word, 0) for word in own), **others)
+
+def _check_language(language, counts):
+    "Warn where far more words are stop words of another language than of the one named; `counts` as counted above."
+    total = sum(map(Counter, counts), Counter())
+    tokens, own = total.pop("tokens", 0), total.pop("own", 0)
+    if tokens < 2000 or not total: return                          # too few to tell
+    (code, times), = total.most_common(1)
+    if times < max(tokens / 10, 2 * own): return
+    names = {code: name for name, code in LANGUAGES.items()}
+    likely, named = (names.get(code, code).title() for code in [code, _language_code(language)])
+    warnings.warn(f"the documents look {likely}, not {named}: of their words {own / tokens:.0%} are {named} stop words and "
+                  f"{times / tokens:.0%} {likely} ones; set language to {names.get(code, code)!r}", stacklevel=4)
+
 # %% ../nbs/00_corpus.ipynb #cf0f516a
 def count_shard(
     docs,                              # documents of this shard
@@ -572,6 +599,8 @@ def count_shard(
     counts = _to_csr(tokens, ends, column, len(names))
     n_empty = sum(not doc or doc.isspace() for doc in docs)
     settings = dict(tokenizer=_tokenizer_name(tokenizer), language=language, lemmas=lemmas, vocabulary="counted" if vocabulary is None else "given", stop_words_met=met)
+    if vocabulary is None and language is not None:
+        settings["languages"] = _count_languages(tokens, words, language)
     return BagOfWords(counts, names, _doc_freq(counts), n_empty, settings)
 
 # %% ../nbs/00_corpus.ipynb #7724813f
@@ -636,6 +665,7 @@ def merge_shards(
     if not shards: raise ValueError("there are no shards to merge")
     settings, n_docs, n_empty = _merge_settings(shards), sum(shard.counts.shape[0] for shard in shards), sum(shard.n_empty for shard in shards)
     if settings["vocabulary"] == "given": return _stack_given(shards, settings, n_empty)
+    _check_language(settings["language"], [shard.settings.get("languages", {}) for shard in shards])
     words = sorted(set().union(*[shard.vocabulary for shard in shards]))
     column = {word: i for i, word in enumerate(words)}
     places = [np.array([column[word] for word in shard.vocabulary], np.int64) for shard in shards]

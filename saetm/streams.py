@@ -24,7 +24,7 @@ import sys
 import numpy as np
 from scipy import sparse
 
-from .corpus import (BagOfWords, _check_pruning, _check_vocabulary, _dataset_split, _document_bounds, _load_csr, _nothing_left, _read_file, atomic_path, count_shard, count_words,
+from .corpus import (BagOfWords, _check_language, _check_pruning, _check_vocabulary, _dataset_split, _document_bounds, _load_csr, _nothing_left, _read_file, atomic_path, count_shard, count_words,
                           load_bow, load_documents, open_hub, read_json, save_bow, source_files, write_json)
 from .embedding import _add_document, documents_checksum
 from .ranks import check_shared, first_says, is_first, part, size, wait
@@ -184,12 +184,14 @@ def _count_missing(docs, folder, todo, part_docs, n_jobs, arguments, on_step):
 # %% ../nbs/01c_streams.ipynb #1eb7355d
 def _parts_table(folder, n_parts, most_words):
     "Gather the words of all parts: table of document frequencies, stop words met, documents without text, settings."
-    table, stops, n_empty = WordTable(folder, most_words), set(), 0
+    table, stops, n_empty, languages = WordTable(folder, most_words), set(), 0, []
     for path in folder.glob("words-*.jsonl"): path.unlink()
     for i in range(n_parts):
         about = read_json(folder / f"{i:05d}.json")
         table.add(about["words"], about["doc_freq"])
         stops.update(about["settings"]["stop_words_met"]); n_empty += about["n_empty"]
+        languages.append(about["settings"].get("languages", {}))
+    _check_language(about["settings"]["language"], languages)
     return table, stops, n_empty, {name: about["settings"][name] for name in ("tokenizer", "language", "lemmas", "vocabulary")}
 
 def _moved(folder, index, column, n_words):

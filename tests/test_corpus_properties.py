@@ -4,7 +4,9 @@ import json
 import multiprocessing
 import subprocess
 import sys
+import warnings
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from hypothesis import strategies as st
 from saetm import corpus
 from saetm.corpus import (atomic_path, count_shard, count_words, load_authors_bow, load_bow, load_documents, merge_shards,
                           save_authors_bow, save_bow, select_words, stop_words, tokenize)
+from saetm.data import load_corpus
+from saetm.streams import count_to_shards
 
 LIMITS = settings(max_examples=40, deadline=None, derandomize=True)
 # Words in several alphabets, stop words, words too short to count, digits and punctuation.
@@ -148,6 +152,37 @@ def test_the_extra_is_named(tmp_path):
     assert out[0] == "['cat', 'dog', 'red']"
     assert "simplemma" in out[1] and "pip install 'saetm[text]'" in out[1]
     assert "stopwordsiso" in out[2] and "pip install 'saetm[text]'" in out[2]
+
+
+FRENCH = ["Le chat dort sur le canapé avec les enfants de la voisine",
+          "Dans la ville, les rues sont vides et les magasins fermés",
+          "Elle a toujours aimé cette maison, mais elle part sans nous",
+          "Nous avons mangé des pommes qui venaient de nos parents"] * 90
+ENGLISH = ["It was not what they had been told about her",
+           "There are more of these than we would like to have, and you know why this is so"] * 400
+
+
+def test_a_wrong_language_is_named_once_however_the_words_are_counted(tmp_path):
+    to_shards = partial(count_to_shards, folder=tmp_path / "bow", part_docs=50)
+    for count in [count_words, partial(count_words, n_jobs=2), to_shards]:
+        with pytest.warns(UserWarning, match="look French, not English") as caught: count(FRENCH)
+        assert len(caught) == 1
+    with pytest.warns(UserWarning, match="look English, not Polish"): count_words(ENGLISH, language="pl", max_df=1.0)
+
+
+def test_a_wrong_language_is_not_looked_for_without_the_lists():
+    code = ("import json, sys, warnings; warnings.simplefilter('error'); sys.modules.update(stopwordsiso=None)\n"
+            "from saetm.corpus import count_words; print(len(count_words(json.load(sys.stdin)).vocabulary))")
+    run = [sys.executable, "-c", code]
+    assert int(subprocess.run(run, input=json.dumps(FRENCH), capture_output=True, text=True, check=True).stdout) > 20
+
+
+@pytest.mark.parametrize("name", ["wikipedia", "commons", "tweets", "openmoji"])
+def test_the_corpora_of_the_package_are_in_their_language(name):
+    table = load_corpus(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        count_words(table.caption if "caption" in table.columns else table.text)
 
 
 def test_a_data_set_is_loaded_by_its_name_on_the_hub(monkeypatch):
