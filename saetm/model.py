@@ -28,7 +28,7 @@ from .embedding import WordVectors, check_embeddings, documents_checksum, embed,
 from .emission import EmissionFit, _check_fit, fit_emission, theta_from_acts
 from .memory import Sizes
 from .merging import (Directions, Topics, centre_rows, corpus_word_vectors, describe_topics, feature_vectors, largest_topic, mean_row,
-                           merge_features, merge_levels, sum_shares, top_words, topic_posterior)
+                           merge_features, merge_levels, sum_shares, top_words, topic_posterior, word_directions)
 from .ranks import is_first, part, size, stack_rows, wait
 from .sae import SAE, _check_kind, check_count, check_seed, encode_sparse, load_sae, save_sae
 from .sparse_shards import SparseShards, SparseWriter, collect_rows, in_memory, open_sparse, row_chunks
@@ -265,7 +265,7 @@ def save_topics(
     vocabulary,        # words (V,)
 ):
     "Write topics as tables for people and arrays for programs."
-    folder, words = Path(folder), top_words(topics.components, vocabulary, 50)
+    folder, words = Path(folder), top_words(topics.word_weights, vocabulary, 50)
     save_arrays(folder / "topics.npz", **{name: value for name, value in topics._asdict().items() if name != "shares"})
     def save():
         with atomic_path(folder / "document_topics.npz") as temporary: sparse.save_npz(temporary, topics.shares)
@@ -288,7 +288,10 @@ def load_topics(
     folder,            # folder of `save_topics`
 ) -> Topics:           # the topics
     "Read what `save_topics` wrote."
-    return Topics(shares=load_shares(folder), **load_arrays(Path(folder) / "topics.npz"))
+    arrays = load_arrays(Path(folder) / "topics.npz")
+    if missing := sorted(set(Topics._fields) - {"shares", *arrays}):
+        raise ValueError(f"{folder}/topics.npz has no {', '.join(missing)}: it is of an earlier version; run `saetm merge` again, or fit the model again")
+    return Topics(shares=load_shares(folder), **{**arrays, "kappa": float(arrays["kappa"])})
 
 # %% ../nbs/07_model.ipynb #209fb106
 def topic_frame(
@@ -299,7 +302,7 @@ def topic_frame(
 ):                     # DataFrame with a row for each topic
     "Tabulate topics: size, name, words."
     import pandas as pd
-    words = [[word for word, _ in row] for row in top_words(topics.components, vocabulary, n_words)]
+    words = [[word for word, _ in row] for row in top_words(topics.word_weights, vocabulary, n_words)]
     table = pd.DataFrame(dict(Topic=np.arange(len(words)), Count=topics.sizes, Name=[f"{t}_" + "_".join(row[:4]) for t, row in enumerate(words)], Representation=words,
         Probability=topics.probability, Coverage=topics.coverage, Features=topics.n_features))
     if names is not None:
@@ -428,7 +431,7 @@ def check_settings(
         if name == "tokenizer" or isinstance(DEFAULTS[name], (str, bool)) or (value is None and DEFAULTS[name] is None): continue
         _check_kind(value, name)
         if not np.isfinite(value): raise ValueError(f"{name} must be finite, got {value}")
-    for name, inside, rule in (("kappa", given["kappa"] >= 0, "0 or more"), ("min_share", 0 <= given["min_share"] < 1, "in 0..1, below 1"), ("top_p", 0 < given["top_p"] <= 1, "in 0..1, above 0")):
+    for name, inside, rule in (("kappa", given["kappa"] is None or given["kappa"] >= 0, "0 or more, or None"), ("min_share", 0 <= given["min_share"] < 1, "in 0..1, below 1"), ("top_p", 0 < given["top_p"] <= 1, "in 0..1, above 0")):
         if not inside: raise ValueError(f"{name} must be {rule}, got {given[name]}")
     one = sparse.csr_matrix([[1.]])
     _check_fit(one, one, None, *(given[name] for name in ("method", "pi", "passes", "tau", "held_out")), lr=1, batch_size=1)
@@ -555,7 +558,7 @@ def fit(
 @patch
 def _keep(self:SAETM, sae, bow, emb, interpretation, checksum, image_check=None):
     "Hold on to what the steps returned, and to the settings they worked with; topics of an earlier fit go."
-    for name in ("result_", "components_", "document_topics_", "topics_", "topic_sizes_", "n_topics_", "names_"): vars(self).pop(name, None)
+    for name in ("result_", "components_", "word_weights_", "_word_directions", "document_topics_", "topics_", "topic_sizes_", "n_topics_", "names_"): vars(self).pop(name, None)
     self.recipe_, self.seed_, self.settings_ = find_recipe(self.recipe), self.seed, dict(self.settings)
     self.sae_, self.bow_, self.vocabulary_, self.checksum_ = sae, bow, bow.vocabulary, checksum
     self.embeddings_, self.mean_ = emb, mean_row(emb)
@@ -583,21 +586,23 @@ def _merge(self:SAETM, n_topics, folder=None):
     return self
 
 @patch
-def _describe(self:SAETM, topic_of, n_topics, folder=None):
-    "Make topics from a topic for each feature."
+def _describe(self:SAETM, topic_of, n_topics, folder=None, finer=None):
+    "Make topics from a topic for each feature, or from finer topics."
     where, sizes = {}, getattr(self, "sizes", Sizes())
+    if self.recipe_.refine and not hasattr(self, "_word_directions"):
+        self._word_directions = word_directions(self.bow_.counts, self.embeddings_, sizes.chunk_nnz, sizes.chunk_rows)
     if isinstance(self.theta_, SparseShards):
         if folder is None:
             self.scratch_ = [*getattr(self, "scratch_", []), tempfile.TemporaryDirectory(prefix="saetm-")]     # removed with the model
             folder = self.scratch_[-1].name
         where = dict(folder=folder, chunk_nnz=sizes.chunk_nnz, chunk_rows=sizes.chunk_rows)
     return describe_topics(topic_of, n_topics, self.theta_, self.emission_.emission, self.bow_.counts, self.emission_.background, self.directions_,
-        self.recipe_.refine, **split_settings(self.settings_)[describe_topics], **where)
+        getattr(self, "_word_directions", None), self.recipe_.refine, finer=finer, **split_settings(self.settings_)[describe_topics], **where)
 
 @patch
 def _use(self:SAETM, topics, names=None):
     "Make `topics` the model's topics."
-    self.result_, self.components_, self.document_topics_ = topics, topics.components, topics.shares
+    self.result_, self.components_, self.word_weights_, self.document_topics_ = topics, topics.components, topics.word_weights, topics.shares
     self.topics_, self.topic_sizes_, self.n_topics_, self.names_ = largest_topic(topics.shares), topics.sizes, len(topics.sizes), names
 
 @patch
@@ -630,7 +635,8 @@ def _shares(self:SAETM, emb):
     theta = theta_from_acts(encode_sparse(self.sae_, emb, attribution=self.recipe_.attribution))
     shares = sum_shares(theta, result.topic_of, len(result.sizes))
     if not self.recipe_.refine: return shares
-    return topic_posterior(shares, centre_rows(emb, self.mean_), result.centroids, **split_settings(self.settings_)[describe_topics])
+    min_share = self.settings_.get("min_share", DEFAULTS["min_share"])
+    return topic_posterior(shares, centre_rows(emb, self.mean_), result.centroids, result.kappa, min_share)
 
 @patch
 def fit_transform(
@@ -675,21 +681,21 @@ def get_topic(
     self:SAETM,
     topic,                      # a topic, 0..T-1
     n_words: int = 10,          # words to return
-) -> list[tuple[str, float]]:   # (word, probability), strongest first
-    "Return the strongest words of a topic."
+) -> list[tuple[str, float]]:   # (word, weight), strongest first: a row of `word_weights_`, not of `components_`
+    "Return the words of a topic, in the order in which to read them."
     self._fitted("get_topic", "result_")
     check_count(n_words, "n_words")
-    return top_words(self.components_[[self._topic(topic)]], self.vocabulary_, n_words)[0]
+    return top_words(self.word_weights_[[self._topic(topic)]], self.vocabulary_, n_words)[0]
 
 @patch
 def get_topics(
     self:SAETM,
     n_words: int = 10,          # words of each topic
-) -> dict:                      # topic -> list of (word, probability)
-    "Return the strongest words of every topic."
+) -> dict:                      # topic -> list of (word, weight), as from `get_topic`
+    "Return the words of every topic."
     self._fitted("get_topics", "result_")
     check_count(n_words, "n_words")
-    return dict(enumerate(top_words(self.components_, self.vocabulary_, n_words)))
+    return dict(enumerate(top_words(self.word_weights_, self.vocabulary_, n_words)))
 
 # %% ../nbs/07_model.ipynb #f54de4c8
 @patch
@@ -822,8 +828,9 @@ def hierarchy(
     bad = [n for n in levels if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1]
     if bad: raise ValueError(f"levels must be whole numbers of 1 or more, got {bad[0]!r}")
     merged = merge_levels(self.theta_, self.vectors_, levels, self.recipe_.centre, self.seed_)
-    topics = {n: self._describe(topic_of, n) for n, topic_of in merged.items()}
-    parents, sizes = {}, sorted(topics)
+    topics, sizes = {}, sorted(merged)
+    for n in reversed(sizes): topics[n] = self._describe(merged[n], n, finer=topics.get(sizes[-1]))
+    parents = {}
     for coarse, fine in zip(sizes, sizes[1:]):
         parents[fine] = np.full(fine, -1)
         live = topics[fine].topic_of >= 0
@@ -888,7 +895,7 @@ def report(
     composition, timeline = self._compared(docs, groups, times, bins)                   # before the map, which takes longer
     if thumbnails is None and self.images_ is not None: thumbnails = self.make_thumbnails()
     representative = [[(int(row), docs[row], float(self.directions_[row] @ result.centroids[t])) for row in self.representative_rows(t, 5 if thumbnails is None else 24)] for t in range(len(result.sizes))]
-    topics = topic_dicts(self.components_, self.vocabulary_, result.sizes, self.custom_labels_, representative=representative, coverage=result.coverage, probability=result.probability, n_features=result.n_features)
+    topics = topic_dicts(self.word_weights_, self.vocabulary_, result.sizes, self.custom_labels_, representative=representative, coverage=result.coverage, probability=result.probability, n_features=result.n_features)
     x, y = np.asarray(self._map_positions() if positions is None else positions).T
     sae = getattr(self.sae_, "report", None)
     told = dict(**({} if self.names_ is None else dict(names=count_names(self.names_))), documents=len(docs), words=len(self.vocabulary_), encoder=self._encoder_name() or "given embeddings", features=int((self.theta_.getnnz(0) > 0).sum()),
