@@ -11,14 +11,16 @@ from scipy import sparse
 
 from .corpus import need
 from .embedding import check_embeddings
-from .merging import cluster_features, unit_rows
+from .emission import fit_background, idf_weights
+from .merging import (centre_rows, cluster_features, mean_row, refit_topic_words, topic_centroids, unit_rows, word_directions,
+                           word_weights)
 from .metrics import class_words
 from .model import NotFittedError, check_n_topics
 from .sae import check_count, check_number, check_range, check_seed
 
 # %% auto #0
 __all__ = ['BASELINES', 'baseline', 'check_counts', 'Baseline', 'fit_baseline', 'baseline_words', 'LDA', 'GibbsLDA',
-           'KMeansTopics', 'BERTopicTopics', 'BERTopicKMeans']
+           'KMeansTopics', 'KMeansWords', 'BERTopicTopics', 'BERTopicKMeans']
 
 # %% ../nbs/12_baselines.ipynb #c87932f8
 BASELINES = {}    # name -> class, in the order in which they were defined
@@ -250,6 +252,21 @@ class KMeansTopics(Baseline):
         if fuzzy == 1: return np.eye(self.n_topics)[distance.argmin(1)]
         closeness = (np.maximum(nearest, 1e-12) / np.maximum(distance, 1e-12)) ** (2 / (fuzzy - 1))
         return closeness / closeness.sum(1, keepdims=True)
+
+# %% ../nbs/12_baselines.ipynb #kmw00002
+@baseline("kmeans_words")
+class KMeansWords(KMeansTopics):
+    "Clusters of embeddings, with the words that `saetm` would give them."
+    defaults = {**KMeansTopics.defaults, "kappa": 15.0}    # concentration of directions around a cluster, > 0
+
+    def _fit(self, counts, emb, on_step):
+        kappa = check_number(self.settings_["kappa"], "kappa")
+        super()._fit(counts, emb, on_step)
+        shares = sparse.csr_matrix((np.ones(len(self.labels_), np.float32), (np.arange(len(self.labels_)), self.labels_)))
+        background = fit_background(counts)
+        words = refit_topic_words(shares, counts, background, idf_weights(counts.getnnz(0), len(self.labels_)))
+        centroids = topic_centroids(shares, centre_rows(emb, mean_row(emb)))
+        self.components_ = word_weights(words, background, word_directions(counts, emb), centroids, kappa)
 
 # %% ../nbs/12_baselines.ipynb #4ec5fc3d
 @baseline("bertopic")

@@ -107,7 +107,7 @@ def run_shapes(
     if counts.get("n_docs"): told |= dict(n_docs=counts["n_docs"], n_words=len(counts["words"]), words_per_doc=max(1, sum(counts["doc_freq"]) / counts["n_docs"]))
     if emb.get("width"): told |= dict(n_docs=emb["rows"], d_embed=emb["width"], n_latents=settings.get("n_latents") or settings.get("expansion_factor", 4) * emb["width"])
     told |= {"k": settings.get("k", 32), **{name: sae[name] for name in sae if name in ("n_latents", "k")}}
-    shapes = Shapes(**told, batch_size=settings.get("batch_size", 1024))
+    shapes = Shapes(**told, batch_size=settings.get("batch_size") or 1024)
     return shapes._replace(entries=float(np.minimum(shapes.n_latents, shapes.k * np.array(counts["doc_freq"])).sum())) if counts.get("n_docs") else shapes
 
 def run_plan(

@@ -8,7 +8,8 @@ __all__ = ['PLAIN', 'WHOLE', 'Shuffle', 'pick_from', 'hold', 'ReadAhead', 'Ramp'
            'project_out', 'turn', 'sum_parts', 'Kernels', 'sae_gradient', 'encoder_product', 'select_active',
            'as_ordered', 'squared_sum', 'add_revival', 'add_revived', 'compiled_kernels', 'SAEStep', 'flush_denormals',
            'fit', 'by_autograd', 'warm_then_decay', 'Checkpoint', 'SAEReport', 'measure_sae', 'training_advice',
-           'default_steps', 'default_lr', 'start_at_documents_', 'sample_rows', 'fingerprint', 'fit_sae']
+           'default_steps', 'default_batch_size', 'default_lr', 'start_at_documents_', 'sample_rows', 'fingerprint',
+           'fit_sae']
 
 # %% ../nbs/04_training.ipynb #827f29cc
 import hashlib
@@ -731,9 +732,15 @@ def training_advice(
 # %% ../nbs/04_training.ipynb #db99ee98
 def default_steps(
     n_docs: int,  # D
-) -> int:  # steps of 1024 documents
+) -> int:  # steps of `default_batch_size(D)` documents
     "Return the number of training steps for a corpus."
     return int(round(800 * (n_docs / 10_000) ** (1 / 3), -1)) or 10
+
+def default_batch_size(
+    n_docs: int,  # D
+) -> int:  # documents a step, 64 to 1024
+    "Return the number of documents a training step looks at."
+    return int(np.clip(n_docs // 160, 64, 1024))
 
 def default_lr(
     n_latents: int,  # F
@@ -763,7 +770,7 @@ def start_at_documents_(
 def _check_settings(settings, shape):
     "Check the ranges of `fit_sae`'s settings."
     for name in ("steps", "batch_size", "expansion_factor", "every", "slices"):
-        if settings.get(name) is not None or name == "batch_size": check_count(settings[name], name)
+        if settings.get(name) is not None: check_count(settings[name], name)
     for name in ("l1_coefficient", "l0_coefficient", "aux_coefficient"): check_range(settings[name], name, 0)
     check_number(settings["lr"], "lr")
     if settings.get("shard", "auto") not in ("auto", "batch", "features"): raise ValueError(f"shard must be auto, batch or features, got {settings['shard']!r}")
@@ -825,7 +832,7 @@ def fit_sae(
     architecture: str = "topk",  # "batch_topk", "topk", "relu" (or "standard") or "jumprelu"
     k: int = 32,  # active features a document, in 1..F
     steps: int | None = None,  # training steps; None: `default_steps(D)`
-    batch_size: int = 1024,  # documents a step
+    batch_size: int | None = None,  # documents a step; None: `default_batch_size(D)`
     lr: float | None = None,  # learning rate; None: `default_lr(F)`
     l1_coefficient: float = 0.1,  # penalty on the activations, "relu" only; at 2 a document of average norm has nothing left
     l0_coefficient: float = 0.3,  # weight of keeping L0 at k, "jumprelu" only
@@ -848,7 +855,7 @@ def fit_sae(
     if size() > 1: check_same(fingerprint(emb), "embeddings")
     F = check_count(expansion_factor, "expansion_factor") * d if n_latents is None else n_latents
     sae = SAE(d, F, architecture, k, seed)
-    settings = dict(n_latents=F, architecture=sae.activation, k=k, steps=default_steps(n_docs) if steps is None else steps, batch_size=batch_size, lr=default_lr(F) if lr is None else lr,
+    settings = dict(n_latents=F, architecture=sae.activation, k=k, steps=default_steps(n_docs) if steps is None else steps, batch_size=default_batch_size(n_docs) if batch_size is None else batch_size, lr=default_lr(F) if lr is None else lr,
                     l1_coefficient=l1_coefficient, l0_coefficient=l0_coefficient, aux_coefficient=aux_coefficient, seed=seed, precision=precision)
     _check_settings(dict(settings, expansion_factor=expansion_factor, every=check_count(every, "every"), slices=slices, shard=shard), emb.shape)
     by_feature = _by_feature(sae, shard, slices, device)
