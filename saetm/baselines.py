@@ -257,16 +257,13 @@ class KMeansTopics(Baseline):
 @baseline("kmeans_words")
 class KMeansWords(KMeansTopics):
     "Clusters of embeddings, with the words that `saetm` would give them."
-    defaults = {**KMeansTopics.defaults, "kappa": 15.0}    # concentration of directions around a cluster, > 0
-
     def _fit(self, counts, emb, on_step):
-        kappa = check_number(self.settings_["kappa"], "kappa")
         super()._fit(counts, emb, on_step)
         shares = sparse.csr_matrix((np.ones(len(self.labels_), np.float32), (np.arange(len(self.labels_)), self.labels_)))
         background = fit_background(counts)
         words = refit_topic_words(shares, counts, background, idf_weights(counts.getnnz(0), len(self.labels_)))
         centroids = topic_centroids(shares, centre_rows(emb, mean_row(emb)))
-        self.components_ = word_weights(words, background, word_directions(counts, emb), centroids, kappa)
+        self.components_ = word_weights(words, background, word_directions(counts, emb), centroids)
 
 # %% ../nbs/12_baselines.ipynb #4ec5fc3d
 @baseline("bertopic")

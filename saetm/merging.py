@@ -345,16 +345,19 @@ def word_weights(
     background,           # background distribution (V,)
     words,                # where each word lies (V, d), see `word_directions`
     centroids,            # direction of each topic (T, d)
-    kappa,                # concentration of directions around a topic, >= 0
     exclusivity=0.25,     # how much a word's being the topic's own counts, >= 0
 ) -> np.ndarray:          # weights for reading (T, V), float32; rows sum to 1
     "Weigh the words of topics for readers: said by the topic, lying where it lies, and its own."
     components, background, words, centroids = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (components, background, words, centroids))
-    joint = components.log() + kappa * centroids @ words.T
-    score = joint + exclusivity * joint.log_softmax(0)
     said = components > background
     said |= ~said.any(1, keepdim=True)                          # a topic that says what everyone says
-    return score.masked_fill(~said, -torch.inf).softmax(1).numpy()
+    share = components * said
+    share /= share.sum(1, keepdim=True)
+    def spread(values): return ((values - (share * values).sum(1, keepdim=True)).square_() * share).sum(1, keepdim=True).sqrt()
+    probable, near = components.clamp_min(1e-30).log_(), centroids @ words.T
+    joint = probable + near * (spread(probable) / spread(near).clamp_min(1e-6))
+    score = joint + exclusivity * joint.log_softmax(0)
+    return score.masked_fill_(~said, -torch.inf).softmax(1).numpy()
 
 # %% ../nbs/06_merging.ipynb #8c1b22ad
 class Topics(NamedTuple):
@@ -430,7 +433,7 @@ def describe_topics(
     else: shares, centroids, kappa = _sum_finer(finer, topic_of, n_topics, directions, places)
     if refine:
         components = refit_topic_words(shares, bow, background, idf_weights(bow.getnnz(0), bow.shape[0]), chunk_nnz=chunk_nnz)
-        weights = word_weights(components, background, words, centroids, kappa)
+        weights = word_weights(components, background, words, centroids)
     else: weights = components = average_emission(emission, np.asarray(theta.mean(0)).ravel(), topic_of, n_topics)
     covered = sum(sum_shares(theta[part], topic_of, n_topics).getnnz(0) for part in places.chunks) / theta.shape[0]
     sizes = np.bincount(largest_topic(shares) + 1, minlength=n_topics + 1)[1:]
