@@ -263,7 +263,7 @@ def refine_centroids(
     centroids,            # direction of each topic (T, d)
     directions,           # centred unit embeddings (D, d), array or `Directions`
     kappa,                # concentration of the directions around a centroid
-    rounds=10,            # rounds of expectation maximisation
+    rounds=8,             # rounds of expectation maximisation
     stride=2.0,           # how far a topic goes, as a multiple of the way to its mean; 1 for plain expectation maximisation
     inside=None,          # documents that take part (D,), bool; None for all
     block=4096,           # documents handled at a time
@@ -379,8 +379,13 @@ def largest_topic(
 ) -> np.ndarray:                  # largest topic of each document (D,), in 0..T-1; -1 for an empty row
     "Return the topic with the largest share of each document."
     if isinstance(shares, SparseShards): return np.concatenate([np.zeros(0, np.int64), *map(largest_topic, shares.shards())])
-    top = np.asarray(shares.argmax(1)).ravel()
-    return np.where(np.diff(shares.indptr) > 0, top, -1)
+    shares = shares if shares.has_sorted_indices else shares.sorted_indices()
+    count, topic = np.diff(shares.indptr), np.full(shares.shape[0], -1)
+    if not shares.nnz: return topic
+    largest = np.repeat(np.maximum.reduceat(shares.data, shares.indptr[:-1][count > 0]), count[count > 0])
+    best = np.flatnonzero(shares.data == largest)[::-1]         # the first of equals is written last
+    topic[np.repeat(np.arange(len(count)), count)[best]] = shares.indices[best]
+    return topic
 
 # %% ../nbs/06_merging.ipynb #ef4e627d
 class _Places(NamedTuple):
@@ -388,15 +393,19 @@ class _Places(NamedTuple):
     chunks: list                  # slices of rows
     folder: Path | None           # folder for the shares; None keeps them in memory
 
-def _share_out(theta, topic_of, n_topics, directions, refine, kappa, min_share, places):
+def _summed(theta, topic_of, n_topics, chunks):
+    "Return a function from rows to their summed shares, which are added up once where they are one chunk."
+    if len(chunks) > 1: return lambda rows: sum_shares(theta[rows], topic_of, n_topics)
+    return sum_shares(theta[:], topic_of, n_topics).__getitem__
+
+def _share_out(summed, inside, n_topics, directions, refine, kappa, min_share, places):
     "Return the shares of the documents in a draft, the topics' directions and their concentration."
-    def summed(part): return sum_shares(theta[part], topic_of, n_topics)
     centroids = unit_rows(sum(np.asarray(summed(part).T @ directions[part]) for part in places.chunks))
     draft = None if places.folder is None else Path(places.folder) / "draft"
     if not refine: return collect_rows(map(summed, places.chunks), n_topics, draft), centroids, 0.0
-    some = np.arange(0, theta.shape[0], max(1, theta.shape[0] // 500))       # evenly spaced documents
+    some = np.arange(0, len(inside), max(1, len(inside) // 500))       # evenly spaced documents
     def matched(centroids): return match_concentration(summed(some), directions[some], centroids) if kappa is None else kappa
-    centroids = refine_centroids(centroids, directions, matched(centroids), inside=theta.getnnz(1) > 0)
+    centroids = refine_centroids(centroids, directions, matched(centroids), inside=inside)
     kappa = matched(centroids)
     parts = (topic_posterior(summed(part), directions[part], centroids, kappa, min_share) for part in places.chunks)
     return collect_rows(parts, n_topics, draft), centroids, kappa
@@ -429,13 +438,14 @@ def describe_topics(
     if len(topic_of) != theta.shape[1] or bow.shape[0] != theta.shape[0]:
         raise ValueError(f"theta must have a row for each of {bow.shape[0]} documents and a column for each of {len(topic_of)} features, got shape {theta.shape}")
     places = _Places(row_chunks(theta, chunk_nnz, chunk_rows), folder)
-    if finer is None: shares, centroids, kappa = _share_out(theta, topic_of, n_topics, directions, refine, kappa, min_share, places)
+    summed = _summed(theta, topic_of, n_topics, places.chunks)
+    if finer is None: shares, centroids, kappa = _share_out(summed, theta.getnnz(1) > 0, n_topics, directions, refine, kappa, min_share, places)
     else: shares, centroids, kappa = _sum_finer(finer, topic_of, n_topics, directions, places)
     if refine:
         components = refit_topic_words(shares, bow, background, idf_weights(bow.getnnz(0), bow.shape[0]), chunk_nnz=chunk_nnz)
         weights = word_weights(components, background, words, centroids)
     else: weights = components = average_emission(emission, np.asarray(theta.mean(0)).ravel(), topic_of, n_topics)
-    covered = sum(sum_shares(theta[part], topic_of, n_topics).getnnz(0) for part in places.chunks) / theta.shape[0]
+    covered = sum(summed(part).getnnz(0) for part in places.chunks) / theta.shape[0]
     sizes = np.bincount(largest_topic(shares) + 1, minlength=n_topics + 1)[1:]
     probability = np.asarray(shares.mean(0), np.float32).ravel()
     order = np.lexsort((-probability, -sizes))                  # largest first
