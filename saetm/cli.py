@@ -101,7 +101,7 @@ def run_shapes(
     model,             # SAETM with its settings
 ) -> Shapes:           # how large it is, as far as its files tell; typical numbers for the rest
     "Gather the shapes of a run."
-    settings, told = split_settings(model.settings)[fit_sae], dict(n_docs=0, n_topics=model.n_topics)
+    settings, told = split_settings(model.settings)[fit_sae], dict(n_docs=0, n_topics=300 if model.n_topics == "auto" else model.n_topics)
     counts = known_facts(Path(run) / "bow/vocabulary.json", "n_docs", "words", "doc_freq")
     emb, sae = known_facts(Path(run) / "embeddings/manifest.json", "rows", "width"), known_facts(Path(run) / "sae/settings.json", "n_latents", "k")
     if counts.get("n_docs"): told |= dict(n_docs=counts["n_docs"], n_words=len(counts["words"]), words_per_doc=max(1, sum(counts["doc_freq"]) / counts["n_docs"]))
@@ -300,6 +300,7 @@ def step_merge(run, args):
     plan = run_plan(run, args, "merge", run_shapes(run, model), (run / "emission" / "theta").exists())
     model = open_run(run, model)
     model.sizes = plan.sizes
+    if model.n_topics == "auto": model.n_topics = model.choose_n_topics().best
     model._merge(model.n_topics, run / "topics" / str(model.n_topics) / "document_topics")
     folder = run / "topics" / str(model.n_topics)
     save_topics(folder, model.result_, model.vocabulary_)

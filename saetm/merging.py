@@ -7,7 +7,7 @@ __all__ = ['unit_rows', 'mean_row', 'centre_rows', 'word_directions', 'corpus_wo
            'cluster_features', 'prepare_vectors', 'merge_features', 'sum_shares', 'average_emission', 'Directions',
            'topic_centroids', 'direction_posterior', 'feature_posterior', 'match_concentration', 'refine_centroids',
            'topic_posterior', 'damp_counts', 'refit_topic_words', 'word_weights', 'Topics', 'largest_topic',
-           'describe_topics', 'top_words', 'ward_tree', 'cut_tree', 'merge_levels']
+           'describe_topics', 'top_words', 'TopicCurve', 'choose_n_topics', 'ward_tree', 'cut_tree', 'merge_levels']
 
 # %% ../nbs/06_merging.ipynb #eee7a323
 import shutil
@@ -19,7 +19,7 @@ import torch
 from scipy import sparse, special
 
 from .embedding import WordVectors
-from .emission import em_pass, fit_background, idf_weights, theta_from_acts
+from .emission import em_pass, fit_background, idf_weights, mixture, theta_from_acts
 from .sae import check_count
 from .sparse_shards import SparseShards, collect_rows, row_chunks
 
@@ -473,6 +473,55 @@ def top_words(
     if len(vocabulary) != np.shape(weights)[1]: raise ValueError(f"the vocabulary must have a word for each of {np.shape(weights)[1]} columns, got {len(vocabulary)}")
     order = np.argsort(-np.asarray(weights), axis=1, kind="stable")[:, :n]
     return [[(vocabulary[w], float(row[w])) for w in words if row[w] > 0] for words, row in zip(order, weights)]
+
+# %% ../nbs/06_merging.ipynb #6a0d3c03
+class TopicCurve(NamedTuple):
+    "How well numbers of topics predict unseen words."
+    n_topics: np.ndarray      # numbers of topics (m,), rising
+    perplexity: np.ndarray    # per word of the held-out documents (m,)
+    best: int                 # the fewest topics within one standard error of the best
+
+
+def _held_out_loss(shares, bow, held, pi=0.3):
+    "Learn the words of topics on the documents that are not held out; return minus log p(words) of each that is."
+    train, test = np.flatnonzero(~held), np.flatnonzero(held)
+    background = fit_background(bow[train])
+    words = refit_topic_words(shares[train], bow[train], background, idf_weights(bow[train].getnnz(0), len(train)))
+    counts = bow[test]
+    prob = mixture(shares[test], sparse.csr_matrix(words), background, counts, pi)
+    return -np.add.reduceat(np.append(counts.data * np.log(prob), 0), counts.indptr[:-1]) * (np.diff(counts.indptr) > 0)
+
+# %% ../nbs/06_merging.ipynb #6a0d3c04
+def choose_n_topics(
+    theta,                    # proportions (D, F), CSR or `SparseShards`
+    vectors,                  # WordVectors of the features: vectors (F, w), known (F,)
+    bow,                      # word counts (D, V), CSR or `SparseShards`
+    directions,               # centred unit embeddings (D, d), array or `Directions`
+    candidates=None,          # numbers of topics to try; None: 5, 7, 10, ... until predictions get worse
+    centre=True,              # see `merge_features`
+    seed=0,                   # seed of k-means and of the held-out documents
+    most=20_000,              # documents looked at, evenly spaced
+) -> TopicCurve:              # numbers tried, their perplexity, the best
+    "Choose a number of topics by how well their words predict unseen documents."
+    rows = np.arange(0, theta.shape[0], -(-theta.shape[0] // most))
+    theta, bow, directions = theta[rows], bow[rows], directions[rows]
+    held = np.random.default_rng([seed, 3]).random(len(rows)) < .1
+    limit = min(int((vectors.known & (theta.getnnz(0) > 0)).sum()), max(2, len(rows) // 5))
+    tried = [int(round(5 * 2 ** (i / 2))) for i in range(20)] if candidates is None else sorted(set(candidates))
+    losses = {}
+    for n in [n for n in tried if 2 <= n <= limit]:
+        topic_of = merge_features(theta, vectors, n, centre, seed)
+        summed, places = _summed(theta, topic_of, n, [slice(None)]), _Places([slice(None)], None)
+        shares = _share_out(summed, theta.getnnz(1) > 0, n, directions, True, None, .02, places)[0]
+        losses[n] = _held_out_loss(shares, bow, held)
+        sums = [loss.sum() for loss in losses.values()]
+        if candidates is None and len(sums) > 3 and min(sums) < min(sums[-3:]): break
+    if not losses: raise ValueError(f"no number of topics can be tried: they must be in 2..{limit}, got {tried}")
+    best = min(losses, key=lambda n: losses[n].sum())
+    worse = {n: losses[n] - losses[best] for n in losses}
+    fewest = min(n for n in losses if worse[n].mean() <= worse[n].std() / np.sqrt(held.sum()))
+    numbers = np.array(sorted(losses))
+    return TopicCurve(numbers, np.exp(np.array([losses[n].sum() for n in numbers]) / bow[held].sum()), fewest)
 
 # %% ../nbs/06_merging.ipynb #40b812fb
 def ward_tree(

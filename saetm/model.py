@@ -8,14 +8,15 @@ __all__ = ['RECIPES', 'SETTINGS', 'DEFAULTS', 'PARTS', 'Recipe', 'find_recipe', 
            'write_stamp', 'check_stamp', 'stamp_run', 'save_arrays', 'load_arrays', 'save_interpretation',
            'load_interpretation', 'save_topics', 'load_shares', 'load_topics', 'topic_frame', 'save_embeddings',
            'load_reported_sae', 'open_sae', 'check_width', 'NotFittedError', 'Bar', 'SAETM', 'check_n_topics',
-           'check_settings', 'check_device', 'prepare_pictures', 'check_documents_of_pictures', 'Hierarchy',
-           'write_settings', 'read_settings', 'run_checksum']
+           'check_settings', 'merging_advice', 'check_device', 'prepare_pictures', 'check_documents_of_pictures',
+           'Hierarchy', 'write_settings', 'read_settings', 'run_checksum']
 
 # %% ../nbs/07_model.ipynb #c5e20139
 import hashlib
 import inspect
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ from .corpus import atomic_path, check_documents, count_words, read_json, write_
 from .embedding import WordVectors, check_embeddings, documents_checksum, embed, encoder_name, open_embeddings, word_vectors
 from .emission import EmissionFit, _check_fit, fit_emission, theta_from_acts
 from .memory import Sizes
-from .merging import (Directions, Topics, centre_rows, corpus_word_vectors, describe_topics, feature_vectors, largest_topic, mean_row,
+from .merging import (Directions, TopicCurve, Topics, centre_rows, choose_n_topics, corpus_word_vectors, describe_topics, feature_vectors, largest_topic, mean_row,
                            merge_features, merge_levels, sum_shares, top_words, topic_posterior, word_directions)
 from .ranks import is_first, part, size, stack_rows, wait
 from .sae import SAE, _check_kind, check_count, check_seed, encode_sparse, load_sae, save_sae
@@ -378,7 +379,7 @@ class SAETM:
     "Topics of a corpus from a sparse autoencoder."
     def __init__(
         self,
-        n_topics: int = 50,              # number of topics T
+        n_topics=50,                     # number of topics T, or "auto" for `choose_n_topics`
         encoder="all-MiniLM-L6-v2",      # name, object with .encode, or callable; not used when embeddings are given; for pictures the default stands for efficientnet-lite0
         sae=None,                        # pre-trained SAE: object, folder, file or "hub:user/name"; None trains one on the documents
         recipe="saetm",                  # "saetm", "paper" or a Recipe
@@ -423,7 +424,8 @@ def check_settings(
     sae=None,          # pre-trained SAE, where there is one
 ) -> int | None:       # number of features F, where it is known
     "Raise unless all settings are in range."
-    split_settings(model.settings); check_n_topics(model.n_topics)
+    split_settings(model.settings)
+    if model.n_topics != "auto": check_n_topics(model.n_topics)
     check_seed(model.seed)
     given = {**DEFAULTS, "pi": find_recipe(model.recipe).pi, **model.settings}
     for name, value in given.items():
@@ -441,6 +443,23 @@ def check_settings(
     if n_latents is None and d_embed is not None: n_latents = given["expansion_factor"] * d_embed
     SAE(1, k if n_latents is None else n_latents, given["architecture"], k)
     return n_latents
+
+# %% ../nbs/07_model.ipynb #0a7w0002
+def merging_advice(
+    topics,            # Topics
+    n_docs,            # number of documents D
+    recipe,            # Recipe
+) -> list[str]:        # a sentence for each thing that is amiss, with what to change
+    "Say what is wrong with topics."
+    T, largest, empty = len(topics.sizes), topics.sizes[0] / n_docs, int((topics.sizes == 0).sum())
+    advice = []
+    if T > n_docs: advice.append(f"there are more topics than documents, {T} of {n_docs}: lower n_topics")
+    elif empty: advice.append(f"{empty} of {T} topics are the largest of no document: lower n_topics to {T - empty} or less")
+    if largest > max(1 / 3, 3 / T):
+        remedy = ("look at its documents (get_representative_docs) for boilerplate or duplicates, or raise n_topics" if recipe.refine
+                  else "recipe='saetm' places documents by their whole embedding")
+        advice.append(f"one topic has {largest:.0%} of the documents: {remedy}")
+    return advice
 
 # %% ../nbs/07_model.ipynb #d3v1ce02
 def check_device(
@@ -468,7 +487,8 @@ def _check(self:SAETM, docs, embeddings):
     sae = None if self.sae is None else open_sae(self.sae)
     if embeddings is not None: embeddings = check_embeddings(open_embeddings(embeddings), len(docs))
     if embeddings is not None and sae is not None: check_width(sae, embeddings)
-    check_n_topics(self.n_topics, check_settings(self, None if embeddings is None else embeddings.shape[1], sae))
+    n_latents = check_settings(self, None if embeddings is None else embeddings.shape[1], sae)
+    if self.n_topics != "auto": check_n_topics(self.n_topics, n_latents)
     return docs, embeddings, sae, split_settings(self.settings)
 
 @patch
@@ -544,7 +564,7 @@ def fit(
     docs, images, check = prepare_pictures(docs, captions, images, embeddings, skip_broken)
     docs, emb, sae, parts = self._check(docs, embeddings)
     bow = count_words(docs, **{"min_df": default_min_df(len(docs)), **parts[count_words]})
-    if len(bow.vocabulary) < self.n_topics: raise ValueError(f"the corpus has {len(bow.vocabulary)} words after pruning, fewer than the {self.n_topics} topics asked for: lower n_topics or min_df")
+    if self.n_topics != "auto" and len(bow.vocabulary) < self.n_topics: raise ValueError(f"the corpus has {len(bow.vocabulary)} words after pruning, fewer than the {self.n_topics} topics asked for: lower n_topics or min_df")
     if emb is None: emb = self._embed(docs) if images is None else self._embed_images(images)
     if sae is not None: check_width(sae, emb)
     else:
@@ -553,12 +573,12 @@ def fit(
         interpretation = interpret_features(sae, emb, bow, self.recipe, seed=self.seed, on_step=bar, device=self.device, **parts[feature_vectors], **parts[fit_emission])
     self._keep(sae, bow, emb, interpretation, documents_checksum(docs), check)
     self.documents_, self.images_ = docs, images
-    return self.set_n_topics(self.n_topics)
+    return self._merge(self.n_topics)
 
 @patch
 def _keep(self:SAETM, sae, bow, emb, interpretation, checksum, image_check=None):
     "Hold on to what the steps returned, and to the settings they worked with; topics of an earlier fit go."
-    for name in ("result_", "components_", "word_weights_", "_word_directions", "document_topics_", "topics_", "topic_sizes_", "n_topics_", "names_"): vars(self).pop(name, None)
+    for name in ("result_", "components_", "word_weights_", "_word_directions", "topic_curve_", "document_topics_", "topics_", "topic_sizes_", "n_topics_", "names_"): vars(self).pop(name, None)
     self.recipe_, self.seed_, self.settings_ = find_recipe(self.recipe), self.seed, dict(self.settings)
     self.sae_, self.bow_, self.vocabulary_, self.checksum_ = sae, bow, bow.vocabulary, checksum
     self.embeddings_, self.mean_ = emb, mean_row(emb)
@@ -568,21 +588,34 @@ def _keep(self:SAETM, sae, bow, emb, interpretation, checksum, image_check=None)
 
 # %% ../nbs/07_model.ipynb #fba77bd7
 @patch
+def choose_n_topics(
+    self:SAETM,
+    candidates=None,   # numbers of topics to try; None: 5, 7, 10, ... until predictions get worse
+) -> TopicCurve:       # numbers tried, their perplexity on held-out documents, the best; also in `topic_curve_`
+    "Find how many topics predict unseen words best; the model's own topics stay."
+    self._fitted("choose_n_topics")
+    self.topic_curve_ = choose_n_topics(self.theta_, self.vectors_, self.bow_.counts, self.directions_, candidates, self.recipe_.centre, self.seed_)
+    return self.topic_curve_
+
+@patch
 def set_n_topics(
     self:SAETM,
-    n_topics,          # number of topics T, from 2 to the number of live features with words
+    n_topics,          # number of topics T, from 2 to the number of live features with words; or "auto"
 ) -> SAETM:            # the same model, its new topics without names
     "Merge the features into another number of topics; nothing is trained again."
-    return self._merge(n_topics)
+    self._merge(n_topics)
+    self.n_topics = n_topics
+    return self
 
 @patch
 def _merge(self:SAETM, n_topics, folder=None):
     "Merge into `n_topics` topics; the shares of a large corpus go to a folder, or where temporary files are."
     self._fitted("set_n_topics")
+    if n_topics == "auto": n_topics = self.choose_n_topics().best
     check_n_topics(n_topics)
     topic_of = merge_features(self.theta_, self.vectors_, n_topics, self.recipe_.centre, self.seed_)
     self._use(self._describe(topic_of, n_topics, folder))
-    self.n_topics = n_topics
+    for advice in merging_advice(self.result_, len(self.topics_), self.recipe_): warnings.warn(advice, stacklevel=3)
     return self
 
 @patch
