@@ -85,7 +85,7 @@ def main():
                 start = time.process_time()
                 fitted.set_n_topics(n_topics)
                 seconds = time.process_time() - start
-                found = score(args.scorer, corpus_file, args.label, fitted.components_, fitted.document_topics_, fitted.vocabulary_)
+                found = score(args.scorer, corpus_file, args.label, fitted.word_weights_, fitted.document_topics_, fitted.vocabulary_)
                 rows.append(dict(model=name, n_topics=n_topics, seed=seed, **told, retopic_cpu_seconds=seconds, without_topic=no_topic, **{k: v for k, v in found.items() if k != "topics"}))
             weight, shares = kmeans_topics(emb, bow, n_topics, seed)
             found = score(args.scorer, corpus_file, args.label, weight, shares, bow.vocabulary)

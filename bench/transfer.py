@@ -33,7 +33,7 @@ def npmi(model, n=10):
     "Mean NPMI of the pairs of each topic's first words, counted in the speeches."
     present = (model.bow_.counts > 0).astype(float).tocsc()
     share, scores = np.asarray(present.mean(0)).ravel(), []
-    for words in np.argsort(-model.components_, 1, kind="stable")[:, :n]:
+    for words in np.argsort(-model.word_weights_, 1, kind="stable")[:, :n]:
         joint = (present[:, words].T @ present[:, words]).toarray() / len(docs)
         a, b = np.triu_indices(n, 1)
         both, alone = joint[a, b], share[words[a]] * share[words[b]]
@@ -45,7 +45,7 @@ rows, tables = [], {}
 for seed in args.seeds:
     for name, sae in (("trained on Wikipedia, taken as it is", f"{args.run}/sae"), ("trained on the 940 speeches", None)):
         model = SAETM(n_topics=args.n_topics, sae=sae, seed=seed).fit(docs, emb)
-        top25 = np.argsort(-model.components_, 1, kind="stable")[:, :25]
+        top25 = np.argsort(-model.word_weights_, 1, kind="stable")[:, :25]
         live = int((model.theta_.getnnz(0) > 0).sum())
         rows.append(dict(sae=name, seed=seed, live_features=live, perplexity=model.emission_.perplexity, npmi=npmi(model), unique25=len(np.unique(top25)) / top25.size,
                          nmi=normalized_mutual_info_score(department[known], model.topics_[known])))

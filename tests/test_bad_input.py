@@ -444,7 +444,7 @@ def test_priors_of_lda_out_of_range(name, value):
     with pytest.raises((ValueError, TypeError), match=f"{name} must be .*{value}"): fit_baseline("lda", np.eye(30, dtype=int), n_topics=3, passes=1, **{name: value})
 
 
-@pytest.mark.parametrize("name, value", [("lr", "x"), ("lr", 0), ("lr", float("inf")), ("l1_coefficient", "x"), ("aux_coefficient", None), ("batch_size", None), ("every", None), ("every", 0), ("seed", "x"), ("seed", -1)], ids=str)
+@pytest.mark.parametrize("name, value", [("lr", "x"), ("lr", 0), ("lr", float("inf")), ("l1_coefficient", "x"), ("aux_coefficient", None), ("batch_size", "x"), ("every", None), ("every", 0), ("seed", "x"), ("seed", -1)], ids=str)
 def test_settings_of_an_sae_out_of_range(name, value):
     from saetm import fit_sae
     with pytest.raises((ValueError, TypeError), match=rf"{name} must be .*{value}"): fit_sae(EMB, **{**dict(n_latents=16, k=4, steps=2), name: value})
@@ -609,7 +609,7 @@ CALLS = {   # every public method that needs a fitted model, with arguments it w
     "name_topics": (), "set_topic_labels": ({0: "engines"},), "visualize_topics": (), "visualize_documents": (), "visualize_hierarchy": (), "visualize_barchart": (),
     "visualize_heatmap": (), "visualize_topics_over_time": (None,), "visualize_topics_per_class": (None,),
     "set_n_topics": (3,), "transform": (DOCS,), "get_topic_info": (), "get_topic": (0,), "get_topics": (), "representative_rows": (0,), "get_representative_docs": (),
-    "get_representative_images": (), "contact_sheet": (), "make_thumbnails": (), "get_document_info": (), "find_topics": ("engine",), "hierarchy": ([2, 3],), "topics_per_class": (DOCS, DOCS), "topics_over_time": (DOCS, range(N_DOCS)), "report": ("report.html",), "save": ("model",), "push_to_hub": ("user/name",),
+    "get_representative_images": (), "contact_sheet": (), "make_thumbnails": (), "get_document_info": (), "find_topics": ("engine",), "hierarchy": ([2, 3],), "choose_n_topics": (), "topics_per_class": (DOCS, DOCS), "topics_over_time": (DOCS, range(N_DOCS)), "report": ("report.html",), "save": ("model",), "push_to_hub": ("user/name",),
 }
 FREE = {"fit", "fit_transform", "get_params", "set_params", "load", "from_pretrained"}
 
