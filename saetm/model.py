@@ -868,7 +868,7 @@ def hierarchy(
         parents[fine] = np.full(fine, -1)
         live = topics[fine].topic_of >= 0
         parents[fine][topics[fine].topic_of[live]] = topics[coarse].topic_of[live]
-    return Hierarchy(topics, parents)
+    return Hierarchy({n: topics[n] for n in sizes}, parents)
 
 # %% ../nbs/07_model.ipynb #a1c07d03
 @patch
