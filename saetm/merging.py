@@ -70,7 +70,7 @@ def word_directions(
     spread = np.clip(np.average(cosine, weights=count[often]), 1e-3, 1) if often.any() else 1.0
     return total / np.maximum(count + (1 - spread) / spread, 1)[:, None].astype(np.float32)
 
-
+# %% ../nbs/06_merging.ipynb #6a0d3b19
 def corpus_word_vectors(
     bow,               # word counts (D, V), sparse or `SparseShards`
     emb,               # document embeddings (D, d), in memory or in shards
