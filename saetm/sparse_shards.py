@@ -134,7 +134,7 @@ class SparseWriter:
     def _clear(self):
         "Write the manifest as it is now, and remove what it does not name."
         write_json(self.folder / "manifest.json", self.manifest)
-        for path in [*self.folder.glob("*.npy"), *self.folder.glob(".*.partial.*")]:
+        for path in {*self.folder.glob("*.npy"), *self.folder.glob(".*.partial.*")}:       # "*.npy" finds hidden files too
             if path.name.startswith(".") or int(path.name[:5]) >= len(self.manifest["shards"]): path.unlink()
     def append(self, rows):
         "Add the next rows, a sparse matrix (n, C)."
