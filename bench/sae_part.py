@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from saetm.baselines import fit_baseline
 from saetm.benchmark import open_corpus, prepare_corpus, read_source
-from saetm.emission import fit_background, idf_weights, perplexity
+from saetm.emission import fit_background, perplexity
 from saetm.merging import direction_posterior, refit_topic_words
 from saetm.model import SAETM
 
@@ -27,8 +27,9 @@ NUMBERS = {"wikipedia": (50, 100, 300), "tweets": (50, 100, 300), "commons": (30
 def held_out(shares, bow, held):
     "Perplexity of held-out documents, given the words of topics learned on the others."
     train, test = np.flatnonzero(~held), np.flatnonzero(held)
-    shares, background = sparse.csr_matrix(shares, dtype=np.float32), fit_background(bow[train])
-    words = refit_topic_words(shares[train], bow[train], background, idf_weights(bow[train].getnnz(0), len(train)))
+    shares, learned = sparse.csr_matrix(shares, dtype=np.float32), bow[train]
+    background = fit_background(learned)
+    words = refit_topic_words(shares[train], learned, background)
     return perplexity(shares[test], bow[test], sparse.csr_matrix(words), background, pi=.3)
 
 

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from .corpus import need
 from .embedding import check_embeddings
-from .emission import fit_background, idf_weights
+from .emission import fit_background
 from .merging import (centre_rows, cluster_features, mean_row, refit_topic_words, topic_centroids, unit_rows, word_directions,
                            word_weights)
 from .metrics import class_words
@@ -261,7 +261,7 @@ class KMeansWords(KMeansTopics):
         super()._fit(counts, emb, on_step)
         shares = sparse.csr_matrix((np.ones(len(self.labels_), np.float32), (np.arange(len(self.labels_)), self.labels_)))
         background = fit_background(counts)
-        words = refit_topic_words(shares, counts, background, idf_weights(counts.getnnz(0), len(self.labels_)))
+        words = refit_topic_words(shares, counts, background)
         centroids = topic_centroids(shares, centre_rows(emb, mean_row(emb)))
         self.components_ = word_weights(words, background, word_directions(counts, emb), centroids)
 

@@ -269,7 +269,7 @@ def refine_centroids(
     block=4096,           # documents handled at a time
 ) -> np.ndarray:          # refined directions (T, d), float32, length 1
     "Move each topic to the mean direction of its documents."
-    n_docs = directions.shape[0]
+    n_docs, centroids = directions.shape[0], np.array(centroids)
     def blocks():
         for start in range(0, n_docs, block):
             some = directions[start:start + block]
@@ -325,13 +325,14 @@ def refit_topic_words(
     shares,               # shares (D, T), CSR
     bow,                  # word counts (D, V), CSR
     background,           # background distribution (V,)
-    weights,              # weight of each word (V,), in 0..1
+    weights=None,         # weight of each word (V,), in 0..1; None for `idf_weights`
     pi=0.5,               # share of the background, between 0 and 1
     passes=3,             # passes of EM
     chunk_nnz=2**22,      # counts handled at a time
 ) -> np.ndarray:          # p(word | topic) (T, V), float32, rows sum to 1
     "Learn the words of each topic, given which documents are about it."
     emission, damped = None, damp_counts(bow)
+    if weights is None: weights = idf_weights(bow.getnnz(0), bow.shape[0])
     for _ in range(passes):
         emission = em_pass(shares, damped, emission, background, pi, chunk_nnz=chunk_nnz, weights=weights).emission
     words = emission.toarray()
@@ -392,28 +393,33 @@ class _Places(NamedTuple):
     "How documents are handled: chunks of rows, and where their shares go."
     chunks: list                  # slices of rows
     folder: Path | None           # folder for the shares; None keeps them in memory
+    @property
+    def draft(self): return None if self.folder is None else Path(self.folder) / "draft"
 
 def _summed(theta, topic_of, n_topics, chunks):
     "Return a function from rows to their summed shares, which are added up once where they are one chunk."
     if len(chunks) > 1: return lambda rows: sum_shares(theta[rows], topic_of, n_topics)
     return sum_shares(theta[:], topic_of, n_topics).__getitem__
 
+def _mean_directions(shares, directions, places):
+    "Return the mean direction of each topic's documents, from a function from rows to shares."
+    return unit_rows(sum(np.asarray(shares(part).T @ directions[part]) for part in places.chunks))
+
 def _share_out(summed, inside, n_topics, directions, refine, kappa, min_share, places):
     "Return the shares of the documents in a draft, the topics' directions and their concentration."
-    centroids = unit_rows(sum(np.asarray(summed(part).T @ directions[part]) for part in places.chunks))
-    draft = None if places.folder is None else Path(places.folder) / "draft"
-    if not refine: return collect_rows(map(summed, places.chunks), n_topics, draft), centroids, 0.0
+    centroids = _mean_directions(summed, directions, places)
+    if not refine: return collect_rows(map(summed, places.chunks), n_topics, places.draft), centroids, 0.0
     some = np.arange(0, len(inside), max(1, len(inside) // 500))       # evenly spaced documents
     def matched(centroids): return match_concentration(summed(some), directions[some], centroids) if kappa is None else kappa
     centroids = refine_centroids(centroids, directions, matched(centroids), inside=inside)
     kappa = matched(centroids)
     parts = (topic_posterior(summed(part), directions[part], centroids, kappa, min_share) for part in places.chunks)
-    return collect_rows(parts, n_topics, draft), centroids, kappa
+    return collect_rows(parts, n_topics, places.draft), centroids, kappa
 
 def _in_order(shares, order, places):
     "Put the columns of the shares in order; on disk a draft is replaced."
     ordered = collect_rows((shares[part][:, order].tocsr() for part in places.chunks), len(order), places.folder)
-    if places.folder is not None: shutil.rmtree(Path(places.folder) / "draft")
+    if places.draft is not None: shutil.rmtree(places.draft)
     return ordered
 
 # %% ../nbs/06_merging.ipynb #6a0d3b17
@@ -442,7 +448,7 @@ def describe_topics(
     if finer is None: shares, centroids, kappa = _share_out(summed, theta.getnnz(1) > 0, n_topics, directions, refine, kappa, min_share, places)
     else: shares, centroids, kappa = _sum_finer(finer, topic_of, n_topics, directions, places)
     if refine:
-        components = refit_topic_words(shares, bow, background, idf_weights(bow.getnnz(0), bow.shape[0]), chunk_nnz=chunk_nnz)
+        components = refit_topic_words(shares, bow, background, chunk_nnz=chunk_nnz)
         weights = word_weights(components, background, words, centroids)
     else: weights = components = average_emission(emission, np.asarray(theta.mean(0)).ravel(), topic_of, n_topics)
     covered = sum(summed(part).getnnz(0) for part in places.chunks) / theta.shape[0]
@@ -457,10 +463,8 @@ def _sum_finer(finer, topic_of, n_topics, directions, places):
     "Return the shares of topics that are unions of finer ones, their directions and concentration."
     parent = np.empty(len(finer.sizes), int)
     parent[finer.topic_of[topic_of >= 0]] = topic_of[topic_of >= 0]
-    draft = None if places.folder is None else Path(places.folder) / "draft"
-    shares = collect_rows((sum_shares(finer.shares[part], parent, n_topics) for part in places.chunks), n_topics, draft)
-    centroids = unit_rows(sum(np.asarray(shares[part].T @ directions[part]) for part in places.chunks))
-    return shares, centroids, finer.kappa
+    shares = collect_rows((sum_shares(finer.shares[part], parent, n_topics) for part in places.chunks), n_topics, places.draft)
+    return shares, _mean_directions(shares.__getitem__, directions, places), finer.kappa
 
 # %% ../nbs/06_merging.ipynb #ad67425f
 def top_words(
@@ -485,9 +489,9 @@ class TopicCurve(NamedTuple):
 def _held_out_loss(shares, bow, held, pi=0.3):
     "Learn the words of topics on the documents that are not held out; return minus log p(words) of each that is."
     train, test = np.flatnonzero(~held), np.flatnonzero(held)
-    background = fit_background(bow[train])
-    words = refit_topic_words(shares[train], bow[train], background, idf_weights(bow[train].getnnz(0), len(train)))
-    counts = bow[test]
+    learned, counts = bow[train], bow[test]
+    background = fit_background(learned)
+    words = refit_topic_words(shares[train], learned, background)
     prob = mixture(shares[test], sparse.csr_matrix(words), background, counts, pi)
     return -np.add.reduceat(np.append(counts.data * np.log(prob), 0), counts.indptr[:-1]) * (np.diff(counts.indptr) > 0)
 
