@@ -52,7 +52,7 @@ def fitted_shares(means, seed, width=48):
     words = sample_words(theta, emission, length=40, seed=seed)
     names = ["".join("abcdefghij"[int(digit)] for digit in f"{word:05}") for word in range(500)]
     docs = [" ".join(names[word] for word in np.repeat(row.indices, row.data)) for row in words]
-    model = SAETM(n_topics=T, n_latents=2 * T, k=4, seed=seed, steps=400).fit(docs, emb.astype(np.float32))
+    model = SAETM(n_topics=T, n_latents=2 * T, k=4, seed=seed, steps=400).fit(docs, embeddings=emb.astype(np.float32))
     table = np.zeros((T, T))
     np.add.at(table, (model.topics_, theta.argmax(1)), model.topics_ >= 0)
     return model.document_topics_, linear_sum_assignment(-table)[1], (linear_sum_assignment(-table)[1][model.topics_] == theta.argmax(1)).mean()

@@ -16,7 +16,7 @@ import torch
 import saetm.embedding_baselines
 from saetm.baselines import BASELINES, baseline_words
 from saetm.benchmark import open_corpus
-from saetm.cli import _value
+from saetm.cli import read_value
 from saetm.corpus import atomic_path
 from saetm.metrics import cluster_agreement, npmi, unique_words
 from saetm.vae_baselines import NeuralBaseline
@@ -68,7 +68,7 @@ if __name__ == "__main__":
     args = parser.parse_args()
     torch.set_num_threads(1)
     corpus = open_corpus(args.run, args.corpus)
-    settings = {name: _value(value) for name, value in (text.split("=") for text in args.set)}
+    settings = {name: read_value(value) for name, value in (text.split("=") for text in args.set)}
     for name in args.models:
         rows = follow(name, corpus, args, settings)
         kept = pd.read_csv(args.out, keep_default_na=False) if __import__("pathlib").Path(args.out).exists() else pd.DataFrame()

@@ -28,7 +28,7 @@ def fit(model, folder, corpus, n_topics):
         words = CountVectorizer(stop_words="english")
         made = BERTopic(vectorizer_model=words, **(plain if model == "bertopic_kmeans" else {}))
     start = time.process_time(), time.perf_counter()
-    made.fit(docs, emb)
+    made.fit(docs, embeddings=emb)
     print(json.dumps([time.process_time() - start[0], time.perf_counter() - start[1]]))
 
 

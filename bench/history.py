@@ -32,7 +32,7 @@ emb = np.asarray(embed_to_shards(docs, "runs/history/embeddings", shard_rows=102
 longest = speeches.assign(length=speeches.text.str.len()).sort_values("length", ascending=False, kind="stable")
 first = np.sort(longest.drop_duplicates("date").index)      # one speech of each sitting day
 rows = speeches.index.get_indexer(first)
-models = [SAETM(n_topics=args.n_topics, sae=Path(args.run) / "sae", seed=seed).fit(docs, emb) for seed in range(args.seeds)]
+models = [SAETM(n_topics=args.n_topics, sae=Path(args.run) / "sae", seed=seed).fit(docs, embeddings=emb) for seed in range(args.seeds)]
 shares = [model.document_topics_.toarray() for model in models]
 agree = np.array([[normalized_mutual_info_score(a.argmax(1), b.argmax(1)) for b in shares] for a in shares])
 typical = int((agree.sum(1) - 1).argmax())

@@ -2,18 +2,14 @@
 
 Embeddings, word counts and texts are made by a planted model, in pieces, straight to disk. Then the commands run one by one, each in a process of its own, with `--memory CAP`; a thread
 in it looks at anonymous and file-backed memory twenty times a second, and the system keeps the highest total (VmHWM). Training takes few steps: every document is counted, encoded and
-fitted, but what is learned does not matter here. The last line is one JSON object: the ratio of the peaks, the largest of all steps.
-
-With `--embed`, the peak of `saetm embed` instead: encoders by few and many, short and long documents, and pictures small and large, each under a large cap and under the least that is taken.
+fitted, but what is learned does not matter here. The last line is one JSON object: the ratio of the anonymous peaks, the largest of all steps.
 
     python bench/memory.py [--sizes 200000 1000000] [--cap 1GB] [--folder FOLDER]
-    python bench/memory.py --embed
 """
 import argparse
 import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -24,8 +20,6 @@ from pathlib import Path
 
 import numpy as np
 from scipy import sparse
-
-from saetm.memory import parse_memory
 
 D_EMBED, N_TOPICS, N_WORDS, WORDS_PER_DOC = 256, 200, 5000, 40
 STEPS = {"bow": ["--language", "none", "--min-df", "5"], "train": ["--n-latents", "1024", "--k", "16", "--steps", "40"], "interpret": ["--passes", "2"], "merge": ["--n-topics", "50"]}
@@ -103,65 +97,13 @@ def in_child(*command):
     return subprocess.run([sys.executable, __file__, "--child", *command], capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")})
 
 
-# name -> encoder, number, letters of a document or pixels of a side
-EMBED = {"WordLlama, short": ("wordllama", 2000, 600), "WordLlama, long": ("wordllama", 512, 20_000), "WordLlama, huge": ("wordllama", 20, 1_000_000), "MiniLM, short": ("all-MiniLM-L6-v2", 256, 600),
-         "MiniLM, long": ("all-MiniLM-L6-v2", 128, 20_000), "Lite0, small": ("efficientnet-lite0", 64, 224), "Lite0, large": ("efficientnet-lite0", 8, 3000)}
-
-
-def make_items(folder, encoder, n, size):
-    "Write documents or pictures; return the arguments of `saetm embed` for them."
-    folder.mkdir(parents=True)
-    rng, more = np.random.default_rng(0), ["--encoder", encoder]
-    if encoder == "efficientnet-lite0":
-        from PIL import Image
-        for i in range(n): Image.fromarray(rng.integers(0, 255, (size // 8, size // 8, 3), dtype=np.uint8)).resize((size, size)).save(folder / f"{i:05d}.png")
-        return [str(folder), "--images", *more]
-    words = np.array([word(i) for i in range(N_WORDS)] + ["river", "history", "music", "government"] * 2000)
-    with open(folder / "docs.txt", "w") as file:
-        for _ in range(n): file.write(" ".join(words[rng.integers(0, len(words), size // 6)])[:size] + "\n")
-    return [str(folder / "docs.txt"), *more]
-
-
-def embed_once(arguments, run, cap):
-    "Embed under a cap: the peak and what was predicted; or, where the cap is refused, the least that is taken."
-    done = in_child("embed", *arguments, "--run", str(run), "--memory", cap)
-    if refused := re.search(r"embed needs ([\d.]+ [GM]B) of memory at least", done.stderr): return dict(least=parse_memory(refused[1]))
-    if done.returncode: raise SystemExit(f"embed failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
-    told = re.search(r"memory +embed takes up to ([\d.]+ [GM]B) of", done.stdout)
-    return json.loads(done.stdout.splitlines()[-1]) | dict(predicted=parse_memory(told[1]))
-
-
-def bench_embed(folder):
-    "Measure embedding: items under a large cap, and under the least."
-    found = {}
-    for name, (encoder, n, size) in EMBED.items():
-        arguments = make_items(folder / "items" / name, encoder, n, size)
-        least = embed_once(arguments, folder / "none", "50MB")["least"]
-        for cap in ("8GB", f"{least + 11 * 10**6}B"):                      # told in megabytes or hundredths of gigabytes
-            found[f"{name}, {cap if cap == '8GB' else 'least'}"] = one = embed_once(arguments, folder / name / cap, cap)
-            print(f"{name:20} {cap:>12}  peak {one['peak'] / 1e6:,.0f} MB, predicted {one['predicted'] / 1e6:,.0f} MB, {one['seconds']} s", flush=True)
-    print(json.dumps(dict(bench="memory of embed", ratio=round(max(one["predicted"] / one["peak"] for one in found.values()), 2), machine=facts(), peaks=found)))
-
-
-def predicted(run, cap):
-    "Return what was predicted for each step, now that all shapes are known."
-    from saetm import SAETM
-    from saetm.cli import run_shapes
-    from saetm.memory import plan_memory
-    from saetm.model import read_settings
-    shapes = run_shapes(run, SAETM(**read_settings(run)))._replace(letters=6 * WORDS_PER_DOC)
-    return {step: plan_memory(shapes, cap, (step,)).peak(step) for step in STEPS}
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[200_000, 1_000_000])
     parser.add_argument("--cap", default="1GB")
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--embed", action="store_true")
     args = parser.parse_args()
-    if args.embed: return bench_embed(args.folder or Path(tempfile.mkdtemp()))
-    folder, found, plans = args.folder or Path(tempfile.mkdtemp()), {}, {}
+    folder, found = args.folder or Path(tempfile.mkdtemp()), {}
     for n_docs in args.sizes:
         run = folder / str(n_docs)
         shutil.rmtree(run, ignore_errors=True)
@@ -169,12 +111,11 @@ def main():
         for step in STEPS:
             found[step, n_docs] = measure(run, step, args.cap)
             print(f"{step:10} {n_docs:>9,} documents  " + "  ".join(f"{name} {value / 1e6:,.0f} MB" if name != "seconds" else f"{value} s" for name, value in found[step, n_docs].items()), flush=True)
-        plans[n_docs] = predicted(run, args.cap)
         if args.folder is None: shutil.rmtree(run)
     small, large = args.sizes[0], args.sizes[-1]
-    ratios = {step: round(found[step, large]["peak"] / found[step, small]["peak"], 3) for step in STEPS}
+    ratios = {step: round(found[step, large]["anonymous"] / found[step, small]["anonymous"], 3) for step in STEPS}
     print(json.dumps(dict(bench="memory", ratio=max(ratios.values()), ratios=ratios, cap=args.cap, machine=facts(),
-                          peaks={f"{step} {n}": found[step, n] | dict(predicted=plans[n][step]) for step, n in found})))
+                          peaks={f"{step} {n}": found[step, n] for step, n in found})))
 
 
 if __name__ == "__main__":

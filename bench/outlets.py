@@ -34,7 +34,7 @@ def members(topics):
 
 rows, first = [], None
 for seed in range(args.seeds):
-    model = SAETM(n_topics=args.n_topics, seed=seed).fit(docs, emb)
+    model = SAETM(n_topics=args.n_topics, seed=seed).fit(docs, embeddings=emb)
     own = members(model.topics_)
     if first is None:
         first, words = own, np.array([[word for word, _ in model.get_topic(topic, 10)] for topic in range(args.n_topics)])

@@ -20,7 +20,8 @@ from saetm.data import load_corpus
 from saetm.embedding import embed_to_shards
 from saetm.emission import fit_emission, perplexity, theta_from_acts
 from saetm.merging import top_words
-from saetm.model import SAETM, default_min_df
+from saetm.model import SAETM
+from saetm.settings import default_min_df
 from saetm.sae import encode_sparse
 from saetm.training import fit_sae
 
@@ -76,8 +77,8 @@ def main():
     for seed in args.seeds:
         sae = fit_sae(emb, seed=seed)
         facts = {**sae.report._asdict(), "perplexity": held_out_perplexity(sae, emb, bow, seed)}
-        model = SAETM(n_topics=2, sae=sae, seed=seed).fit(docs, emb)
-        paper = SAETM(n_topics=2, sae=sae, seed=seed, recipe="paper").fit(docs, emb)
+        model = SAETM(n_topics=2, sae=sae, seed=seed).fit(docs, embeddings=emb)
+        paper = SAETM(n_topics=2, sae=sae, seed=seed, recipe="paper").fit(docs, embeddings=emb)
         paper_facts = {**sae.report._asdict(), "perplexity": held_out_perplexity(sae, emb, bow, seed, attribution=False, pi=0.3)}
         no_topic = int((np.diff(model.document_topics_.indptr) == 0).sum())
         for n_topics in args.n_topics:

@@ -52,7 +52,7 @@ def main():
         bow, lists = corpus.bow.counts, {}
         for seed in args.seeds:
             held = np.random.default_rng([seed, 9]).random(bow.shape[0]) < .1
-            model = SAETM(2, seed=seed, encoder=None).fit(read_source(name)[0], corpus.emb)
+            model = SAETM(2, seed=seed, encoder=None).fit(read_source(name)[0], embeddings=corpus.emb)
             for T in numbers:
                 model.set_n_topics(T)
                 clusters = fit_baseline("kmeans_words", bow, corpus.emb, T, seed)

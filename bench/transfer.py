@@ -44,7 +44,7 @@ def npmi(model, n=10):
 rows, tables = [], {}
 for seed in args.seeds:
     for name, sae in (("trained on Wikipedia, taken as it is", f"{args.run}/sae"), ("trained on the 940 speeches", None)):
-        model = SAETM(n_topics=args.n_topics, sae=sae, seed=seed).fit(docs, emb)
+        model = SAETM(n_topics=args.n_topics, sae=sae, seed=seed).fit(docs, embeddings=emb)
         top25 = np.argsort(-model.word_weights_, 1, kind="stable")[:, :25]
         live = int((model.theta_.getnnz(0) > 0).sum())
         rows.append(dict(sae=name, seed=seed, live_features=live, perplexity=model.emission_.perplexity, npmi=npmi(model), unique25=len(np.unique(top25)) / top25.size,

@@ -28,7 +28,8 @@ from .data import corpus_names, load_corpus
 from .embedding import documents_checksum, embed_to_shards, open_embeddings
 from .evaluation import judge_parts, make_judge, score_documents, score_words
 from .metrics import token_sequences
-from .model import RECIPES, SAETM, default_min_df, interpret_features, split_settings
+from .model import RECIPES, SAETM, interpret_features
+from .settings import EmissionSettings, SAESettings, check_settings, default_min_df, settings_of
 from .sae import check_count, check_number, load_sae, save_sae
 from .training import fit_sae
 import saetm.embedding_baselines
@@ -180,20 +181,25 @@ def fit_own(
     watch, seed = Stopwatch(), cells[0].seed
     for model in dict.fromkeys(cell.model for cell in cells):
         given = settings.get(model, {})
-        parts, key = split_settings(given), "-".join(f"{k}={v}" for k, v in sorted(split_settings(given)[fit_sae].items())) or "defaults"
+        recipe = OWN_MODELS[model]
+        topics = SAETM(2, recipe=recipe, seed=seed, **given)
+        of_sae = {name: given[name] for name in sorted(given) if name in settings_of(topics, SAESettings)}
+        key = "-".join(f"{name}={value}" for name, value in of_sae.items()) or "defaults"
         kept = Path(folder) / f"seed{seed}" / key
         if not (kept / "cost.json").exists():
-            sae = fit_sae(corpus.emb, seed=seed, **parts[fit_sae])
+            sae = fit_sae(corpus.emb, seed=seed, **settings_of(topics, SAESettings))
             save_sae(kept, sae, {}); write_json(kept / "cost.json", watch.lap())
         sae, once = load_sae(kept), read_json(kept / "cost.json")
-        topics, recipe = SAETM(2, recipe=OWN_MODELS[model], seed=seed, **given), OWN_MODELS[model]
         watch.lap()
-        topics._keep(sae, corpus.bow, corpus.emb, interpret_features(sae, corpus.emb, corpus.bow, recipe, seed=seed, **{k: v for f, part in parts.items() if f.__name__ in ("fit_emission", "feature_vectors") for k, v in part.items()}), None)
+        words = interpret_features(sae, corpus.emb, corpus.bow, recipe, seed=seed, **settings_of(topics, EmissionSettings))
+        topics.use_features(sae, corpus.bow, corpus.emb, words)
         once = {name: once[name] + seconds for name, seconds in watch.lap().items()}
         for cell in (cell for cell in cells if cell.model == model):
             watch.lap(); topics.set_n_topics(cell.n_topics)
-            cost = {**watch.lap(), **{f"{name}_once": value for name, value in once.items()}, "cpu_seconds_transform": 0.0, "peak_memory": peak_memory()}
-            yield cell, Fitted([[word for word, _ in words] for words in topics.get_topics(50).values()], sparse.csr_matrix(topics.document_topics_, dtype=np.float32), cost)
+            cost = {**watch.lap(), **{f"{name}_once": value for name, value in once.items()},
+                    "cpu_seconds_transform": 0.0, "peak_memory": peak_memory()}
+            words = [[word for word, _ in row] for row in topics.get_topics(50).values()]
+            yield cell, Fitted(words, sparse.csr_matrix(topics.document_topics_, dtype=np.float32), cost)
 
 # %% ../nbs/15_benchmark.ipynb #54541dca
 def training_course(
@@ -380,7 +386,7 @@ def check_asked(
     check_count(trials, "trials"); judge_parts(judge, model)
     for name, given in settings.items():
         if name in BASELINES: BASELINES[name](**given)
-        else: split_settings(given)
+        else: check_settings(SAETM(**given))
 
 # %% ../nbs/15_benchmark.ipynb #435f5e38
 def run_cells(

@@ -25,6 +25,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from .settings import WordSettings, check_settings, default_min_df, takes
+
 # %% ../nbs/00_corpus.ipynb #0f68aaab
 def need(
     module: str,  # name of the module to import, such as "simplemma"
@@ -604,17 +606,9 @@ def count_shard(
     return BagOfWords(counts, names, _doc_freq(counts), n_empty, settings)
 
 # %% ../nbs/00_corpus.ipynb #7724813f
-def _check_pruning(min_df, max_df, max_words):
-    "Raise a ValueError for settings out of range."
-    for name, value in dict(min_df=min_df, max_df=max_df).items():
-        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-        if whole and value >= 1 or not whole and isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= value <= 1 and (value > 0 or name == "min_df"): continue
-        raise ValueError(f"{name} must be a number of documents (an integer >= 1) or a share of them (a float in 0..1), got {value!r}")
-    if max_words is not None and (not isinstance(max_words, numbers.Integral) or isinstance(max_words, bool) or max_words < 1):
-        raise ValueError(f"max_words must be an integer >= 1 or None, got {max_words!r}")
-
 def _document_bounds(min_df, max_df, n_docs):
     "Return the smallest and the largest number of documents a word may occur in."
+    if min_df is None: min_df = default_min_df(n_docs)
     low = min_df if isinstance(min_df, numbers.Integral) else math.ceil(min_df * n_docs - 1e-9)
     high = max_df if isinstance(max_df, numbers.Integral) else math.floor(max_df * n_docs + 1e-9)
     return int(low), int(high)
@@ -623,12 +617,12 @@ def _document_bounds(min_df, max_df, n_docs):
 def select_words(
     doc_freq: np.ndarray,           # (V,) documents that hold each word, words in alphabetical order
     n_docs: int,                    # number of documents, >= 1
-    min_df: int | float = 5,        # fewest documents a word must be in: a number, or a share in 0..1
-    max_df: int | float = 0.5,      # most documents a word may be in: a number, or a share in 0..1
-    max_words: int | None = None,   # at most so many words, those in most documents; None for no limit
+    min_df=WordSettings.min_df,     # fewest documents of a word: a number, or a share in 0..1; None: `default_min_df`
+    max_df=WordSettings.max_df,     # most documents of a word: a number, or a share in 0..1
+    max_words=WordSettings.max_words,  # most words, those in most documents; None for no limit
 ) -> tuple:                         # (kept,) sorted positions of the words to keep, and a dict of how many each rule dropped
     "Choose the words that are neither too rare nor too common."
-    _check_pruning(min_df, max_df, max_words)
+    check_settings(WordSettings(min_df=min_df, max_df=max_df, max_words=max_words))
     low, high = _document_bounds(min_df, max_df, n_docs)
     rare, common = doc_freq < low, (doc_freq >= low) & (doc_freq > high)
     kept = np.flatnonzero(~rare & ~common)
@@ -654,16 +648,18 @@ def _nothing_left(pruning, n_docs, min_df, max_df):
 
 # %% ../nbs/00_corpus.ipynb #551f45e4
 def merge_shards(
-    shards,                        # results of `count_shard`, or folders written by `save_bow`, in the order of the documents
-    min_df: int | float = 5,       # fewest documents a word must be in, over all shards: a number, or a share in 0..1
-    max_df: int | float = 0.5,     # most documents a word may be in, over all shards: a number, or a share in 0..1
-    max_words: int | None = None,  # at most so many words, those in most documents; None for no limit
-) -> BagOfWords:                   # counts of all documents, exactly those of one `count_words` over all of them
+    shards,                            # results of `count_shard`, or folders of `save_bow`, in the order of the documents
+    min_df=WordSettings.min_df,        # fewest documents of a word, over all shards; None: `default_min_df`
+    max_df=WordSettings.max_df,        # most documents of a word, over all shards
+    max_words=WordSettings.max_words,  # most words, those in most documents; None for no limit
+) -> BagOfWords:                       # counts of all documents, exactly those of one `count_words` over all of them
     "Join the counts of shards and prune the vocabulary on the whole."
-    _check_pruning(min_df, max_df, max_words)
+    check_settings(WordSettings(min_df=min_df, max_df=max_df, max_words=max_words))
     shards = [shard if isinstance(shard, tuple) else load_bow(shard) for shard in shards]
     if not shards: raise ValueError("there are no shards to merge")
-    settings, n_docs, n_empty = _merge_settings(shards), sum(shard.counts.shape[0] for shard in shards), sum(shard.n_empty for shard in shards)
+    settings, n_empty = _merge_settings(shards), sum(shard.n_empty for shard in shards)
+    n_docs = sum(shard.counts.shape[0] for shard in shards)
+    if min_df is None: min_df = default_min_df(n_docs)
     if settings["vocabulary"] == "given": return _stack_given(shards, settings, n_empty)
     _check_language(settings["language"], [shard.settings.get("languages", {}) for shard in shards])
     words = sorted(set().union(*[shard.vocabulary for shard in shards]))
@@ -720,26 +716,24 @@ def _count_parallel(docs, vocabulary, tokenizer, language, lemmas, n_jobs, on_st
     return shards
 
 # %% ../nbs/00_corpus.ipynb #3245cd45
+@takes(WordSettings)
 def count_words(
-    docs,                              # documents, see `check_documents`
-    vocabulary=None,                   # (V,) words to count, in this order and without pruning; None to choose them
-    tokenizer=None,                    # function from a text to its words, replacing the word rule, the stop words and the lemmas
-    language: str | None = "english",  # language of the stop words and the lemmas; None for no stop words
-    lemmas: bool = False,              # count dictionary forms instead of words
-    min_df: int | float = 5,           # fewest documents a word must be in: a number, or a share in 0..1
-    max_df: int | float = 0.5,         # most documents a word may be in: a number, or a share in 0..1
-    max_words: int | None = None,      # at most so many words, those in most documents; None for no limit
-    n_jobs: int = 1,                   # processes; -1 for one a core
-    on_step=None,                      # called as on_step(step, dict(done=, total=)), in documents
-) -> BagOfWords:                       # counts (D, V), columns in alphabetical order or in that of `vocabulary`
+    docs,              # documents, see `check_documents`
+    vocabulary=None,   # (V,) words to count, in this order and without pruning; None to choose them
+    n_jobs: int = 1,   # processes; -1 for one a core
+    on_step=None,      # called as on_step(step, dict(done=, total=)), in documents
+    **settings,        # `WordSettings`
+) -> BagOfWords:       # counts (D, V), columns in alphabetical order or in that of `vocabulary`
     "Count the words of documents."
-    docs = check_documents(docs)
-    _check_pruning(min_df, max_df, max_words)
-    if not isinstance(n_jobs, numbers.Integral) or n_jobs < 1 and n_jobs != -1: raise ValueError(f"n_jobs must be an integer >= 1, or -1 for one process a core, got {n_jobs!r}")
+    docs, words = check_documents(docs), WordSettings(**settings)
+    check_settings(words)
+    if not isinstance(n_jobs, numbers.Integral) or n_jobs < 1 and n_jobs != -1:
+        raise ValueError(f"n_jobs must be an integer >= 1, or -1 for one process a core, got {n_jobs!r}")
     n_jobs = min(os.cpu_count() if n_jobs == -1 else n_jobs, len(docs))
-    if n_jobs == 1: shards = [count_shard(docs, vocabulary, tokenizer, language, lemmas, on_step)]
-    else: shards = _count_parallel(docs, _check_vocabulary(vocabulary), tokenizer, language, lemmas, n_jobs, on_step)
-    return merge_shards(shards, min_df, max_df, max_words)
+    how = words.tokenizer, words.language, words.lemmas
+    if n_jobs == 1: shards = [count_shard(docs, vocabulary, *how, on_step)]
+    else: shards = _count_parallel(docs, _check_vocabulary(vocabulary), *how, n_jobs, on_step)
+    return merge_shards(shards, words.min_df, words.max_df, words.max_words)
 
 # %% ../nbs/00_corpus.ipynb #3ca1bd91
 def save_bow(

@@ -21,6 +21,7 @@ from scipy import sparse, special
 from .embedding import WordVectors
 from .emission import em_pass, fit_background, idf_weights, mixture, theta_from_acts
 from .sae import check_count
+from .settings import EmissionSettings, TopicSettings
 from .sparse_shards import SparseShards, collect_rows, row_chunks
 
 # %% ../nbs/06_merging.ipynb #2e396fdb
@@ -85,7 +86,7 @@ def corpus_word_vectors(
 def feature_vectors(
     emission,           # word distributions (F, V), CSR
     words,              # WordVectors: vectors (V, w), known (V,)
-    top_p=0.9,          # mass of the words that speak for a feature, in 0..1
+    top_p=EmissionSettings.top_p,  # mass of the words that speak for a feature, in 0..1
 ) -> WordVectors:       # vectors (F, w), float32; known (F,) is False where no word has a vector
     "Average the vectors of each feature's strongest words."
     if not 0 < top_p <= 1: raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
@@ -291,7 +292,7 @@ def topic_posterior(
     directions,           # centred unit embeddings (D, d)
     centroids,            # direction of each topic (T, d)
     kappa=15.0,           # concentration of the directions around a centroid, >= 0
-    min_share=0.02,       # smaller shares are dropped, in 0..1; the largest always stays
+    min_share=TopicSettings.min_share,  # smaller shares are dropped, in 0..1; the largest always stays
 ) -> sparse.csr_matrix:   # posterior shares (D, T); rows sum to 1 or are empty, the same rows as before
     "Find the topics of documents from their features and their directions."
     order = np.lexsort(centroids[:, :8].T)                      # sums over topics in an order of their own: the same bits in any numbering
@@ -433,8 +434,8 @@ def describe_topics(
     directions,                   # centred unit embeddings (D, d), array or `Directions`
     words=None,                   # where each word lies (V, d), see `word_directions`; only the paper's topics do without
     refine=True,                  # shares from directions too, and refitted words; False for the paper's sums and averages
-    kappa=None,                   # concentration of directions around a topic, >= 0; None for `match_concentration`
-    min_share=0.02,               # smaller shares are dropped
+    kappa=TopicSettings.kappa,    # concentration of directions around a topic, >= 0; None for `match_concentration`
+    min_share=TopicSettings.min_share,  # smaller shares are dropped
     finer=None,                   # Topics, each within one of these: sum their shares
     folder=None,                  # folder for the shares of the documents; None keeps them in memory
     chunk_nnz=2**22,              # counts handled at a time

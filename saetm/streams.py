@@ -24,11 +24,12 @@ import sys
 import numpy as np
 from scipy import sparse
 
-from .corpus import (BagOfWords, _check_language, _check_pruning, _check_vocabulary, _dataset_split, _document_bounds, _load_csr, _nothing_left, _read_file, atomic_path, count_shard, count_words,
+from .corpus import (BagOfWords, _check_language, _check_vocabulary, _dataset_split, _document_bounds, _load_csr, _nothing_left, _read_file, atomic_path, count_shard, count_words,
                           load_bow, load_documents, open_hub, read_json, save_bow, source_files, write_json)
 from .embedding import _add_document, documents_checksum
 from .ranks import check_shared, first_says, is_first, part, size, wait
 from .sparse_shards import SparseShards, SparseWriter, collect_rows, open_sparse, row_chunks
+from .settings import WordSettings, check_settings, default_min_df, takes
 
 # %% ../nbs/01c_streams.ipynb #9c226fcc
 class DocumentStream:
@@ -130,9 +131,9 @@ class WordTable:
 def choose_words(
     table,                         # WordTable
     n_docs,                        # number of documents D
-    min_df: int | float = 5,       # fewest documents a word must be in: a number, or a share in 0..1
-    max_df: int | float = 0.5,     # most documents a word may be in: a number, or a share in 0..1
-    max_words: int | None = None,  # at most so many words, those in most documents; None for no limit
+    min_df=WordSettings.min_df,    # fewest documents of a word: a number, or a share in 0..1; None: `default_min_df`
+    max_df=WordSettings.max_df,    # most documents of a word: a number, or a share in 0..1
+    max_words=WordSettings.max_words,  # most words, those in most documents; None for no limit
 ) -> tuple:                        # words (V,) in alphabetical order, their document frequencies (V,), and a dict of how many each rule dropped
     "Choose the words that are neither too rare nor too common, as `select_words` does."
     (low, high), words, doc_freq, dropped = _document_bounds(min_df, max_df, n_docs), [], [], dict(min_df=0, max_df=0, max_words=0)
@@ -209,6 +210,7 @@ def _moved(folder, index, column, n_words):
 def _join_parts(folder, parts, n_parts, n_docs, vocabulary, most_words, min_df, max_df, max_words):
     "Choose the vocabulary, put the parts under each other on its columns, and let them take the place of older counts."
     table, stops, n_empty, settings = _parts_table(parts, n_parts, most_words)
+    if min_df is None: min_df = default_min_df(n_docs)
     if vocabulary is None:
         words, doc_freq, dropped = choose_words(table, n_docs, min_df, max_df, max_words)
         pruning = dict(seen=len(words) + sum(dropped.values()) + len(stops), stop_words=len(stops), **dropped, kept=len(words))
@@ -223,33 +225,34 @@ def _join_parts(folder, parts, n_parts, n_docs, vocabulary, most_words, min_df, 
     return bow
 
 # %% ../nbs/01c_streams.ipynb #4aaa61b5
+@takes(WordSettings)
 def count_to_shards(
     docs,                              # DocumentStream, or anything with a length and slices
     folder,                            # folder of the counts: counts/ and vocabulary.json
     vocabulary=None,                   # (V,) words to count, in this order and without pruning; None to choose them
-    tokenizer=None,                    # function from a text to its words
-    language: str | None = "english",  # language of the stop words and the lemmas; None for no stop words
-    lemmas: bool = False,              # count dictionary forms instead of words
-    min_df: int | float = 5,           # fewest documents a word must be in: a number, or a share in 0..1
-    max_df: int | float = 0.5,         # most documents a word may be in: a number, or a share in 0..1
-    max_words: int | None = None,      # at most so many words, those in most documents; None for no limit
     n_jobs: int = 1,                   # processes, of each rank
-    on_step=None,                      # called as on_step(step, dict(done=, total=)), in documents, of all processes as far as this one can tell
+    on_step=None,                      # called as on_step(step, dict(done=, total=)), in documents of all processes
     checksum=None,                     # `documents_checksum` of the documents, where it is known
     part_docs: int = 4096,             # documents counted at a time
     most_words: int = 2**20,           # words in memory while the vocabulary is chosen
+    **settings,                        # `WordSettings`
 ) -> BagOfWords:                       # counts (D, V) on disk, exactly those of `count_words`
     "Count the words of documents that do not fit into memory, each rank some of them."
-    _check_pruning(min_df, max_df, max_words)
+    words = WordSettings(**settings)
+    check_settings(words)
     for name, value in dict(n_jobs=n_jobs, part_docs=part_docs, most_words=most_words).items():
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1: raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
     check_shared(folder)
     vocabulary, folder, n_docs = _check_vocabulary(vocabulary), Path(folder), len(docs)
     parts, n_parts, todo = folder / "parts", -(-n_docs // part_docs), None
     if is_first():
-        todo = _missing_parts(parts, n_parts, dict(documents=checksum or documents_checksum(docs), part_docs=part_docs, vocabulary=vocabulary, tokenizer=str(tokenizer), language=language, lemmas=lemmas))
-    _count_missing(docs, parts, first_says(todo), part_docs, n_jobs, (vocabulary, tokenizer, language, lemmas), on_step)
-    bow = _join_parts(folder, parts, n_parts, n_docs, vocabulary, most_words, min_df, max_df, max_words) if is_first() else None
+        counted = dict(documents=checksum or documents_checksum(docs), part_docs=part_docs, vocabulary=vocabulary)
+        how = dict(tokenizer=str(words.tokenizer), language=words.language, lemmas=words.lemmas)
+        todo = _missing_parts(parts, n_parts, {**counted, **how})
+    how = vocabulary, words.tokenizer, words.language, words.lemmas
+    _count_missing(docs, parts, first_says(todo), part_docs, n_jobs, how, on_step)
+    pruning = words.min_df, words.max_df, words.max_words
+    bow = _join_parts(folder, parts, n_parts, n_docs, vocabulary, most_words, *pruning) if is_first() else None
     wait(folder)
     return bow or open_bow(folder)
 

@@ -190,7 +190,7 @@ def test_a_step_that_is_stopped_between_its_files_goes_on_to_the_same_files(whol
         real(path, target)
         if str(target) == str(run / first): raise KeyboardInterrupt
     monkeypatch.setattr(os, "replace", stop)
-    assert main([*map(str, steps[name]), *newer, "--run", str(run), "--quiet"]) == 1
+    assert main([*map(str, steps[name]), *newer, "--run", str(run), "--quiet"]) == 130
     monkeypatch.undo()
 
     assert main([*map(str, steps[after]), "--run", str(run), "--quiet"]) == 1, f"saetm {after} used what saetm {name} had left half-written"
