@@ -46,7 +46,6 @@ from .run import Run, load_arrays, save_arrays
 from .sae import load_sae, save_sae
 from .settings import (EmissionSettings, SAESettings, TopicSettings, WordSettings, describe_settings, settings_of,
                             takes)
-from .sparse_shards import SparseShards, in_memory
 from .streams import count_to_shards, documents_bytes, open_bow, stream_documents, write_bow
 from .training import fit_sae
 
@@ -323,9 +322,8 @@ def make_emission(
     run.check("sae")
     emb, bow, sae = run_embeddings(run), open_bow(run / "bow"), load_sae(run / "sae")
     made_from = first_says(is_first() and emission_source(model, run))
-    on_disk = isinstance(bow.counts, SparseShards)
     def write():
-        where = dict(folder=run / "emission" / "theta", made_from=made_from, sizes=sizes_for(memory)) if on_disk else {}
+        where = dict(folder=run / "emission" / "theta", made_from=made_from, sizes=sizes_for(memory))
         with progress("words", "pass") as bar:
             words = interpret_features(sae, emb, bow, model.recipe, seed=model.seed, on_step=bar, device=model.device,
                                        **where, **settings_of(model, EmissionSettings))
@@ -363,7 +361,7 @@ def make_topics(
     model = open_run(run, run_model(run, settings), memory)
     if model.n_topics == "auto": model.n_topics = model.choose_n_topics().best
     folder = run / "topics" / str(model.n_topics)
-    model.set_n_topics(model.n_topics, folder / "document_topics")
+    model.set_n_topics(model.n_topics)
     save_topics(folder, model.result_, model.vocabulary_)
     model.names_ = load_names(folder)                          # None unless they name these topics
     write_settings(run, model)
@@ -673,7 +671,6 @@ def run_topics(
     "Gather what a run knows about its topics."
     from saetm.evaluation import read_topic_words
     counted, bow = run.check("bow"), open_bow(run / "bow")
-    bow = bow._replace(counts=in_memory(bow.counts))
     if docs is not None and counted.get("documents") != documents_checksum(docs):
         raise ValueError(f"--documents are not those of {run}: it was made from others")
     words = corpus_word_vectors(bow.counts, np.asarray(run_embeddings(run)))
@@ -684,7 +681,7 @@ def run_topics(
         raise ValueError(f"{run} has no {n_topics} topics: run `saetm merge --run {run} --n-topics {n_topics}`; "
                          f"it has {', '.join(map(str, sorted(folders)))}")
     for T in sorted(folders) if n_topics is None else [n_topics]:
-        shares = in_memory(load_shares(run / "topics" / str(T)))
+        shares = load_shares(run / "topics" / str(T))
         yield f"T = {T}", read_topic_words(folders[T])[str(T)], dict(bow=bow, shares=shares, vectors=vectors)
 
 
@@ -992,7 +989,7 @@ def compose(
     model, names, values = analysed_run(run, Source(documents, run, text, split), groups, n_topics, "compose")
     known = {str(group): group for group in values}
     order = order and [known.get(name, name) for name in order]
-    result = compose(in_memory(model.document_topics_), values, names, order=order, **settings)
+    result = compose(model.document_topics_, values, names, order=order, **settings)
     out = write_composition(out or run / "analysis", result)
     echo(format_composition(result) + f"\ncomposition -> {out}")
 
@@ -1015,7 +1012,7 @@ def timeline(
     source, bins = Source(documents, run, text, split), read_bins(bins)
     model, names, times = analysed_run(run, source, dates, n_topics, "timeline")
     times = read_dates(source, dates, times, bins)
-    result = timeline(in_memory(model.document_topics_), times, bins, names, **settings)
+    result = timeline(model.document_topics_, times, bins, names, **settings)
     out = write_timeline(out or run / "analysis", result)
     echo(format_timeline(result) + f"\ntimeline    -> {out}")
 

@@ -10,8 +10,6 @@ __all__ = ['unit_rows', 'mean_row', 'centre_rows', 'word_directions', 'corpus_wo
            'describe_topics', 'top_words', 'TopicCurve', 'choose_n_topics', 'ward_tree', 'cut_tree', 'merge_levels']
 
 # %% ../nbs/06_merging.ipynb #eee7a323
-import shutil
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +20,7 @@ from .embedding import WordVectors
 from .emission import em_pass, fit_background, idf_weights, mixture, theta_from_acts
 from .sae import check_count
 from .settings import EmissionSettings, TopicSettings
-from .sparse_shards import SparseShards, collect_rows, row_chunks
+from .sparse_shards import column_nnz, row_chunks
 
 # %% ../nbs/06_merging.ipynb #2e396fdb
 def unit_rows(
@@ -52,7 +50,7 @@ def centre_rows(
 
 # %% ../nbs/06_merging.ipynb #6a0d3b02
 def word_directions(
-    bow,               # word counts (D, V), sparse or `SparseShards`
+    bow,               # word counts (D, V), sparse
     emb,               # document embeddings (D, d), in memory or in shards
     chunk_nnz=2**22,   # counts handled at a time
     chunk_rows=2**16,  # documents handled at a time, at most
@@ -60,7 +58,7 @@ def word_directions(
     "Estimate where in embedding space each word lies."
     if bow.shape[0] != emb.shape[0]:
         raise ValueError(f"word counts and embeddings must be of the same documents, got {bow.shape[0]} and {emb.shape[0]}")
-    bow = bow if isinstance(bow, SparseShards) else sparse.csr_matrix(bow)
+    bow = sparse.csr_matrix(bow)
     mean, total, count = mean_row(emb, chunk_rows), np.zeros((bow.shape[1], emb.shape[1]), np.float32), np.zeros(bow.shape[1])
     for part in row_chunks(bow, chunk_nnz, chunk_rows):
         present = sparse.csr_matrix(bow[part] > 0, dtype=np.float32)
@@ -73,7 +71,7 @@ def word_directions(
 
 # %% ../nbs/06_merging.ipynb #6a0d3b19
 def corpus_word_vectors(
-    bow,               # word counts (D, V), sparse or `SparseShards`
+    bow,               # word counts (D, V), sparse
     emb,               # document embeddings (D, d), in memory or in shards
     chunk_nnz=2**22,   # counts handled at a time
     chunk_rows=2**16,  # documents handled at a time, at most
@@ -291,7 +289,7 @@ def topic_posterior(
     shares,               # summed shares (D, T), CSR
     directions,           # centred unit embeddings (D, d)
     centroids,            # direction of each topic (T, d)
-    kappa=15.0,           # concentration of the directions around a centroid, >= 0
+    kappa,                # concentration of the directions around a centroid, >= 0
     min_share=TopicSettings.min_share,  # smaller shares are dropped, in 0..1; the largest always stays
 ) -> sparse.csr_matrix:   # posterior shares (D, T); rows sum to 1 or are empty, the same rows as before
     "Find the topics of documents from their features and their directions."
@@ -310,16 +308,17 @@ def topic_posterior(
 
 # %% ../nbs/06_merging.ipynb #7963e0ab
 def damp_counts(
-    bow,                  # word counts (D, V), CSR or `SparseShards`
-):                        # the same with c occurrences counted as 1 + 1/2 + ... + 1/c, float32
+    bow,                  # word counts (D, V), CSR
+) -> sparse.csr_matrix:   # the same with c occurrences counted as 1 + 1/2 + ... + 1/c, float32
     "Count the i-th occurrence of a word in a document as 1/i."
-    if isinstance(bow, SparseShards): return _DampedShards(bow)
-    return sparse.csr_matrix(((special.digamma(bow.data + 1.0) + np.euler_gamma).astype(np.float32), bow.indices, bow.indptr), shape=bow.shape)
+    damped = (special.digamma(bow.data + 1.0) + np.euler_gamma).astype(np.float32)
+    return sparse.csr_matrix((damped, bow.indices, bow.indptr), shape=bow.shape)
 
-class _DampedShards(SparseShards):
-    "Counts on disk, damped as they are read."
-    def __init__(self, bow): vars(self).update(vars(bow))
-    def __getitem__(self, rows): return damp_counts(super().__getitem__(rows))
+class _Damped:
+    "Counts that are damped as they are read, so that those on disk need no copy."
+    def __init__(self, bow): self.bow = bow
+    def __getattr__(self, name): return getattr(self.bow, name)
+    def __getitem__(self, rows): return damp_counts(self.bow[rows])
 
 
 def refit_topic_words(
@@ -332,8 +331,8 @@ def refit_topic_words(
     chunk_nnz=2**22,      # counts handled at a time
 ) -> np.ndarray:          # p(word | topic) (T, V), float32, rows sum to 1
     "Learn the words of each topic, given which documents are about it."
-    emission, damped = None, damp_counts(bow)
-    if weights is None: weights = idf_weights(bow.getnnz(0), bow.shape[0])
+    emission, damped = None, _Damped(bow)
+    if weights is None: weights = idf_weights(column_nnz(bow), bow.shape[0])
     for _ in range(passes):
         emission = em_pass(shares, damped, emission, background, pi, chunk_nnz=chunk_nnz, weights=weights).emission
     words = emission.toarray()
@@ -367,7 +366,7 @@ class Topics(NamedTuple):
     topic_of: np.ndarray          # topic of each feature (F,), in 0..T-1; -1 for features that never fire
     components: np.ndarray        # p(word | topic) (T, V), float32, rows sum to 1
     word_weights: np.ndarray      # weights by which words are listed for readers (T, V), float32, rows sum to 1
-    shares: sparse.csr_matrix     # topic shares of each document (D, T), float32, rows sum to 1 or are empty; `SparseShards` where they are on disk
+    shares: sparse.csr_matrix     # topic shares of each document (D, T), float32, rows sum to 1 or are empty
     centroids: np.ndarray         # direction of each topic (T, d), float32, length 1
     kappa: float                  # concentration of the documents' directions around it; 0 where it plays no part
     sizes: np.ndarray             # documents of which the topic is the largest (T,), falling
@@ -377,10 +376,9 @@ class Topics(NamedTuple):
 
 
 def largest_topic(
-    shares,                       # topic shares (D, T), CSR or `SparseShards`
+    shares,                       # topic shares (D, T), CSR
 ) -> np.ndarray:                  # largest topic of each document (D,), in 0..T-1; -1 for an empty row
     "Return the topic with the largest share of each document."
-    if isinstance(shares, SparseShards): return np.concatenate([np.zeros(0, np.int64), *map(largest_topic, shares.shards())])
     shares = shares if shares.has_sorted_indices else shares.sorted_indices()
     count, topic = np.diff(shares.indptr), np.full(shares.shape[0], -1)
     if not shares.nnz: return topic
@@ -390,46 +388,37 @@ def largest_topic(
     return topic
 
 # %% ../nbs/06_merging.ipynb #ef4e627d
-class _Places(NamedTuple):
-    "How documents are handled: chunks of rows, and where their shares go."
-    chunks: list                  # slices of rows
-    folder: Path | None           # folder for the shares; None keeps them in memory
-    @property
-    def draft(self): return None if self.folder is None else Path(self.folder) / "draft"
-
 def _summed(theta, topic_of, n_topics, chunks):
     "Return a function from rows to their summed shares, which are added up once where they are one chunk."
     if len(chunks) > 1: return lambda rows: sum_shares(theta[rows], topic_of, n_topics)
     return sum_shares(theta[:], topic_of, n_topics).__getitem__
 
-def _mean_directions(shares, directions, places):
+def _mean_directions(shares, directions, chunks):
     "Return the mean direction of each topic's documents, from a function from rows to shares."
-    return unit_rows(sum(np.asarray(shares(part).T @ directions[part]) for part in places.chunks))
+    return unit_rows(sum(np.asarray(shares(part).T @ directions[part]) for part in chunks))
 
-def _share_out(summed, inside, n_topics, directions, refine, kappa, min_share, places):
-    "Return the shares of the documents in a draft, the topics' directions and their concentration."
-    centroids = _mean_directions(summed, directions, places)
-    if not refine: return collect_rows(map(summed, places.chunks), n_topics, places.draft), centroids, 0.0
+def _share_out(summed, inside, n_topics, directions, refine, kappa, min_share, chunks):
+    "Return the shares of the documents, the topics' directions and their concentration."
+    centroids = _mean_directions(summed, directions, chunks)
+    if not refine: return _stacked(map(summed, chunks), n_topics), centroids, 0.0
     some = np.arange(0, len(inside), max(1, len(inside) // 500))       # evenly spaced documents
     def matched(centroids): return match_concentration(summed(some), directions[some], centroids) if kappa is None else kappa
     centroids = refine_centroids(centroids, directions, matched(centroids), inside=inside)
     kappa = matched(centroids)
-    parts = (topic_posterior(summed(part), directions[part], centroids, kappa, min_share) for part in places.chunks)
-    return collect_rows(parts, n_topics, places.draft), centroids, kappa
+    parts = (topic_posterior(summed(part), directions[part], centroids, kappa, min_share) for part in chunks)
+    return _stacked(parts, n_topics), centroids, kappa
 
-def _in_order(shares, order, places):
-    "Put the columns of the shares in order; on disk a draft is replaced."
-    ordered = collect_rows((shares[part][:, order].tocsr() for part in places.chunks), len(order), places.folder)
-    if places.draft is not None: shutil.rmtree(places.draft)
-    return ordered
+def _stacked(parts, n_topics):
+    "Put the shares of chunks under each other."
+    return sparse.vstack([sparse.csr_matrix((0, n_topics), dtype=np.float32), *parts], format="csr", dtype=np.float32)
 
 # %% ../nbs/06_merging.ipynb #6a0d3b17
 def describe_topics(
     topic_of,                     # topic of each feature (F,); -1 for none
     n_topics,                     # number of topics T
-    theta,                        # proportions (D, F), CSR or `SparseShards`
+    theta,                        # proportions (D, F), CSR
     emission,                     # word distributions (F, V), CSR
-    bow,                          # word counts (D, V), CSR or `SparseShards`
+    bow,                          # word counts (D, V), CSR
     background,                   # background distribution (V,)
     directions,                   # centred unit embeddings (D, d), array or `Directions`
     words=None,                   # where each word lies (V, d), see `word_directions`; only the paper's topics do without
@@ -437,35 +426,36 @@ def describe_topics(
     kappa=TopicSettings.kappa,    # concentration of directions around a topic, >= 0; None for `match_concentration`
     min_share=TopicSettings.min_share,  # smaller shares are dropped
     finer=None,                   # Topics, each within one of these: sum their shares
-    folder=None,                  # folder for the shares of the documents; None keeps them in memory
     chunk_nnz=2**22,              # counts handled at a time
     chunk_rows=2**18,             # documents handled at a time, at most
 ) -> Topics:                      # T topics, largest first
     "Make topics from a topic for each feature."
     if len(topic_of) != theta.shape[1] or bow.shape[0] != theta.shape[0]:
-        raise ValueError(f"theta must have a row for each of {bow.shape[0]} documents and a column for each of {len(topic_of)} features, got shape {theta.shape}")
-    places = _Places(row_chunks(theta, chunk_nnz, chunk_rows), folder)
-    summed = _summed(theta, topic_of, n_topics, places.chunks)
-    if finer is None: shares, centroids, kappa = _share_out(summed, theta.getnnz(1) > 0, n_topics, directions, refine, kappa, min_share, places)
-    else: shares, centroids, kappa = _sum_finer(finer, topic_of, n_topics, directions, places)
+        raise ValueError(f"theta must have a row for each of {bow.shape[0]} documents and a column for each of "
+                         f"{len(topic_of)} features, got shape {theta.shape}")
+    chunks, inside = row_chunks(theta, chunk_nnz, chunk_rows), theta.getnnz(1) > 0
+    summed = _summed(theta, topic_of, n_topics, chunks)
+    if finer is not None: shares, centroids, kappa = _sum_finer(finer, topic_of, n_topics, directions, chunks)
+    else: shares, centroids, kappa = _share_out(summed, inside, n_topics, directions, refine, kappa, min_share, chunks)
     if refine:
         components = refit_topic_words(shares, bow, background, chunk_nnz=chunk_nnz)
         weights = word_weights(components, background, words, centroids)
     else: weights = components = average_emission(emission, np.asarray(theta.mean(0)).ravel(), topic_of, n_topics)
-    covered = sum(summed(part).getnnz(0) for part in places.chunks) / theta.shape[0]
+    covered = sum(summed(part).getnnz(0) for part in chunks) / theta.shape[0]
     sizes = np.bincount(largest_topic(shares) + 1, minlength=n_topics + 1)[1:]
     probability = np.asarray(shares.mean(0), np.float32).ravel()
     order = np.lexsort((-probability, -sizes))                  # largest first
     rank = np.append(np.argsort(order), -1)                     # the last is for -1
-    return Topics(rank[topic_of], components[order], weights[order], _in_order(shares, order, places), centroids[order], kappa, sizes[order],
-        probability[order], covered[order], np.bincount(topic_of[topic_of >= 0], minlength=n_topics)[order])
+    n_features = np.bincount(topic_of[topic_of >= 0], minlength=n_topics)
+    return Topics(rank[topic_of], components[order], weights[order], shares[:, order].tocsr(), centroids[order], kappa,
+                  sizes[order], probability[order], covered[order], n_features[order])
 
-def _sum_finer(finer, topic_of, n_topics, directions, places):
+def _sum_finer(finer, topic_of, n_topics, directions, chunks):
     "Return the shares of topics that are unions of finer ones, their directions and concentration."
     parent = np.empty(len(finer.sizes), int)
     parent[finer.topic_of[topic_of >= 0]] = topic_of[topic_of >= 0]
-    shares = collect_rows((sum_shares(finer.shares[part], parent, n_topics) for part in places.chunks), n_topics, places.draft)
-    return shares, _mean_directions(shares.__getitem__, directions, places), finer.kappa
+    shares = sum_shares(finer.shares, parent, n_topics)
+    return shares, _mean_directions(shares.__getitem__, directions, chunks), finer.kappa
 
 # %% ../nbs/06_merging.ipynb #ad67425f
 def top_words(
@@ -498,9 +488,9 @@ def _held_out_loss(shares, bow, held, pi=0.3):
 
 # %% ../nbs/06_merging.ipynb #6a0d3c04
 def choose_n_topics(
-    theta,                    # proportions (D, F), CSR or `SparseShards`
+    theta,                    # proportions (D, F), CSR
     vectors,                  # WordVectors of the features: vectors (F, w), known (F,)
-    bow,                      # word counts (D, V), CSR or `SparseShards`
+    bow,                      # word counts (D, V), CSR
     directions,               # centred unit embeddings (D, d), array or `Directions`
     candidates=None,          # numbers of topics to try; None: 5, 7, 10, ... until predictions get worse
     centre=True,              # see `merge_features`
@@ -511,7 +501,7 @@ def choose_n_topics(
     rows = np.arange(0, theta.shape[0], -(-theta.shape[0] // most))
     theta, bow, directions = theta[rows], bow[rows], directions[rows]
     held = np.random.default_rng([seed, 3]).random(len(rows)) < .1
-    limit = min(int((vectors.known & (theta.getnnz(0) > 0)).sum()), max(2, len(rows) // 5))
+    limit = min(int((vectors.known & (column_nnz(theta) > 0)).sum()), max(2, len(rows) // 5))
     tried = [int(round(5 * 2 ** (i / 2))) for i in range(20)] if candidates is None else sorted(set(candidates))
     losses = {}
     for n in [n for n in tried if 2 <= n <= limit]:

@@ -12,6 +12,7 @@ __all__ = ['Interpretation', 'encode_theta', 'interpret_features', 'save_interpr
 
 # %% ../nbs/07_model.ipynb #c5e20139
 import inspect
+import os
 import shutil
 import tempfile
 import warnings
@@ -37,7 +38,7 @@ from .run import Run, file_digest, load_arrays, save_arrays
 from .sae import SAE, check_count, encode_sparse, load_sae, save_sae
 from .settings import (RECIPES, EmissionSettings, Recipe, RunSettings, SAESettings, TopicSettings, WordSettings,
                             check_settings, find_recipe, settings_of)
-from .sparse_shards import SparseShards, SparseWriter, collect_rows, in_memory, open_sparse, row_chunks
+from .sparse_shards import SparseWriter, collect_rows, column_nnz, open_sparse, row_chunks
 from .streams import open_bow, write_bow
 from .training import SAEReport, fit_sae
 
@@ -56,7 +57,7 @@ def encode_theta(
     folder=None,                # folder to write them to; None keeps them in memory
     made_from=None,             # what they are made from: unfinished files made from the same are continued
     batch_rows=4096,            # documents encoded at a time
-):                              # proportions theta (D, F), CSR or `SparseShards`
+) -> sparse.csr_matrix:         # proportions theta (D, F), over memory maps where there is a folder
     "Compute the proportions of all documents."
     if folder is None:
         mine = emb if size() == 1 else emb[part(len(emb))]     # of several processes, each encodes some documents
@@ -107,16 +108,11 @@ def _csr_from(arrays, name):
     return sparse.csr_matrix((data, indices, indptr), shape=tuple(shape))
 
 
-def _save_rows(folder, name, matrix, save):
-    "Write a matrix with a row for each document: shards to folder/name, one in memory by `save` to folder/name.npz."
-    if not isinstance(matrix, SparseShards):
-        save()
-        shutil.rmtree(folder / name, ignore_errors=True)
-    else:
-        if matrix.folder.resolve() != (folder / name).resolve():
-            rows = map(matrix.__getitem__, row_chunks(matrix, 2**20))
-            collect_rows(rows, matrix.shape[1], folder / name, matrix.dtype)
-        (folder / f"{name}.npz").unlink(missing_ok=True)
+def _is_at(matrix, folder):
+    "Tell whether a matrix is the one that lies in a folder."
+    base = matrix.data
+    while base is not None and not isinstance(base, np.memmap): base = getattr(base, "base", None)
+    return base is not None and Path(base.filename).resolve() == (folder / "data.npy").resolve()
 
 
 def save_interpretation(
@@ -126,7 +122,11 @@ def save_interpretation(
     "Write proportions, words and vectors of the features."
     theta, fit, vectors = interpretation
     folder = Path(folder)
-    _save_rows(folder, "theta", theta, lambda: save_arrays(folder / "theta.npz", **_csr_arrays(theta, "theta")))
+    (folder / "settings.json").unlink(missing_ok=True)         # until all is written
+    if not _is_at(theta, folder / "theta"):
+        collect_rows((theta[part] for part in row_chunks(theta, 2**20)), theta.shape[1], folder / "new")
+        shutil.rmtree(folder / "theta", ignore_errors=True)
+        os.replace(folder / "new", folder / "theta")
     save_arrays(folder / "emission.npz", **_csr_arrays(fit.emission, "emission"), background=fit.background)
     save_arrays(folder / "vectors.npz", vectors=vectors.vectors, known=vectors.known)
     def finite(value): return value if np.isfinite(value) else None
@@ -146,9 +146,7 @@ def load_interpretation(
     perplexity = np.nan if about["perplexity"] is None else about["perplexity"]
     fit = EmissionFit(_csr_from(words, "emission"), words["background"], about["pi"], perplexity, about["n_passes"],
                       about["history"])
-    vectors = load_arrays(folder / "vectors.npz")
-    on_disk = (folder / "theta" / "manifest.json").exists()
-    theta = open_sparse(folder / "theta") if on_disk else _csr_from(load_arrays(folder / "theta.npz"), "theta")
+    vectors, theta = load_arrays(folder / "vectors.npz"), open_sparse(folder / "theta")
     return Interpretation(theta, fit, WordVectors(vectors["vectors"], vectors["known"]))
 
 # %% ../nbs/07_model.ipynb #fe8b6330
@@ -160,9 +158,7 @@ def save_topics(
     "Write topics as tables for people and arrays for programs."
     folder, words = Path(folder), top_words(topics.word_weights, vocabulary, 50)
     save_arrays(folder / "topics.npz", **{name: value for name, value in topics._asdict().items() if name != "shares"})
-    def save():
-        with atomic_path(folder / "document_topics.npz") as temporary: sparse.save_npz(temporary, topics.shares)
-    _save_rows(folder, "document_topics", topics.shares, save)
+    with atomic_path(folder / "document_topics.npz") as temporary: sparse.save_npz(temporary, topics.shares)
     lines = "".join(",".join(word for word, _ in row) + "\n" for row in words)
     with atomic_path(folder / "top_words.txt") as temporary: temporary.write_text(lines, encoding="utf8")
     features = {str(t): np.flatnonzero(topics.topic_of == t).tolist() for t in range(len(topics.sizes))}
@@ -174,9 +170,8 @@ def save_topics(
 
 def load_shares(
     folder,            # folder of `save_topics`
-):                     # topic shares of the documents (D, T), CSR or `SparseShards`
+) -> sparse.csr_matrix:   # topic shares of the documents (D, T)
     "Read the topics of the documents."
-    if (Path(folder) / "document_topics" / "manifest.json").exists(): return open_sparse(Path(folder) / "document_topics")
     try: return sparse.load_npz(Path(folder) / "document_topics.npz").tocsr()
     except Exception as error:
         reason = type(error).__name__
@@ -494,8 +489,8 @@ def use_features(
     self.recipe_, self.seed_, self.settings_, self.sizes_ = find_recipe(self.recipe), self.seed, settings_of(self), sizes
     self.sae_, self.bow_, self.vocabulary_, self.checksum_ = sae, bow, bow.vocabulary, checksum
     self.embeddings_, self.mean_ = emb, mean_row(emb)
-    on_disk = isinstance(interpretation.theta, SparseShards)
-    self.directions_ = Directions(emb, self.mean_) if on_disk else centre_rows(emb, self.mean_)
+    large = 4 * emb.shape[0] * emb.shape[1] > sizes.hold_mb * 2**20
+    self.directions_ = Directions(emb, self.mean_) if large else centre_rows(emb, self.mean_)
     self.theta_, self.emission_, self.vectors_ = interpretation
     self.n_empty_, self.documents_, self.images_, self.image_check_ = bow.n_empty, None, None, image_check
     return self
@@ -516,39 +511,33 @@ def choose_n_topics(
 def set_n_topics(
     self:SAETM,
     n_topics,          # number of topics T, from 2 to the number of live features with words; or "auto"
-    folder=None,       # folder for the topic shares of a large corpus; None: memory, or where temporary files are
 ) -> SAETM:            # the same model, its new topics without names
     "Merge the features into another number of topics; nothing is trained again."
-    self._merge(n_topics, folder)
+    self._merge(n_topics)
     self.n_topics = n_topics
     return self
 
 # %% ../nbs/07_model.ipynb #07b00003
 @patch
-def _merge(self:SAETM, n_topics, folder=None):
+def _merge(self:SAETM, n_topics):
     "Merge into `n_topics` topics."
     self._fitted("set_n_topics")
     if n_topics == "auto": n_topics = self.choose_n_topics().best
     check_n_topics(n_topics)
     topic_of = merge_features(self.theta_, self.vectors_, n_topics, self.recipe_.centre, self.seed_)
-    self._use(self._describe(topic_of, n_topics, folder))
+    self._use(self._describe(topic_of, n_topics))
     for advice in merging_advice(self.result_, len(self.topics_), self.recipe_): warnings.warn(advice, stacklevel=3)
     return self
 
 @patch
-def _describe(self:SAETM, topic_of, n_topics, folder=None, finer=None):
+def _describe(self:SAETM, topic_of, n_topics, finer=None):
     "Make topics from a topic for each feature, or from finer topics."
     chunks = dict(chunk_nnz=self.sizes_.chunk_nnz, chunk_rows=self.sizes_.chunk_rows)
     if self.recipe_.refine and not hasattr(self, "_word_directions"):
         self._word_directions = word_directions(self.bow_.counts, self.embeddings_, **chunks)
-    if not isinstance(self.theta_, SparseShards): folder = None
-    elif folder is None:
-        self.scratch_ = [*getattr(self, "scratch_", []), tempfile.TemporaryDirectory(prefix="saetm-")]  # goes with the model
-        folder = self.scratch_[-1].name
     return describe_topics(topic_of, n_topics, self.theta_, self.emission_.emission, self.bow_.counts,
         self.emission_.background, self.directions_, getattr(self, "_word_directions", None), self.recipe_.refine,
-        kappa=self.settings_["kappa"], min_share=self.settings_["min_share"], finer=finer,
-        **({} if folder is None else dict(folder=folder, **chunks)))
+        kappa=self.settings_["kappa"], min_share=self.settings_["min_share"], finer=finer, **chunks)
 
 @patch
 def _use(self:SAETM, topics, names=None):
@@ -741,7 +730,7 @@ def get_document_info(
     def of_documents(values): return np.array([*values, ""], object)[self.topics_]           # "" for topic -1
     columns = dict(Document=docs, Topic=self.topics_, Name=of_documents(info.Name))
     if self.names_ is not None: columns["CustomName"] = of_documents(self.custom_labels_)
-    probability = in_memory(self.document_topics_).max(1).toarray().ravel()
+    probability = self.document_topics_.max(1).toarray().ravel()
     return pd.DataFrame(dict(**columns, Top_n_words=of_documents(info.Representation.str.join(" ")),
                              Probability=probability, Representative_document=best))
 
@@ -934,7 +923,7 @@ def _facts(self:SAETM):
     from saetm.judges import count_names
     facts, sae = {} if self.names_ is None else dict(names=count_names(self.names_)), getattr(self.sae_, "report", None)
     facts |= dict(documents=len(self.topics_), words=len(self.vocabulary_), encoder=self._encoder_name() or "given embeddings",
-                  features=int((self.theta_.getnnz(0) > 0).sum()))
+                  features=int((column_nnz(self.theta_) > 0).sum()))
     if sae is not None:
         facts |= dict(explained_variance=round(sae.explained_variance, 3), features_a_document=round(sae.l0, 1),
                       dead_features=f"{sae.dead_share:.1%}")

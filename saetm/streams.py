@@ -28,7 +28,7 @@ from .corpus import (BagOfWords, _check_language, _check_vocabulary, _dataset_sp
                           load_bow, load_documents, open_hub, read_json, save_bow, source_files, write_json)
 from .embedding import _add_document, documents_checksum
 from .ranks import check_shared, first_says, is_first, part, size, wait
-from .sparse_shards import SparseShards, SparseWriter, collect_rows, open_sparse, row_chunks
+from .sparse_shards import SparseWriter, collect_rows, column_nnz, open_sparse, read_manifest
 from .settings import WordSettings, check_settings, default_min_df, takes
 
 # %% ../nbs/01c_streams.ipynb #9c226fcc
@@ -219,8 +219,10 @@ def _join_parts(folder, parts, n_parts, n_docs, vocabulary, most_words, min_df, 
     else:
         words, settings = vocabulary, settings | dict(min_df=None, max_df=None, max_words=None, pruning=None)
     column = {word: i for i, word in enumerate(words)}
-    counts = collect_rows((_moved(parts, i, column, len(words)) for i in range(n_parts)), len(words), parts / "counts", "int32")
-    bow = _put_in_place(folder, BagOfWords(counts, words, counts.getnnz(0) if vocabulary is not None else doc_freq, n_empty, settings))
+    moved = (_moved(parts, i, column, len(words)) for i in range(n_parts))
+    counts = collect_rows(moved, len(words), parts / "counts", "int32")
+    if vocabulary is not None: doc_freq = column_nnz(counts)
+    bow = _put_in_place(folder, parts / "counts", BagOfWords(counts, words, doc_freq, n_empty, settings))
     shutil.rmtree(parts)
     return bow
 
@@ -257,43 +259,42 @@ def count_to_shards(
     return bow or open_bow(folder)
 
 # %% ../nbs/01c_streams.ipynb #2917d745
-def _shards_checksum(counts): return zlib.crc32(json.dumps(counts.manifest["shards"]).encode())
-
-def _put_in_place(folder, bow):
+def _put_in_place(folder, counts, bow):
     "Move finished counts to where they belong, and write the vocabulary last."
     (folder / "vocabulary.json").unlink(missing_ok=True)
     (folder / "counts.npz").unlink(missing_ok=True)
     shutil.rmtree(folder / "counts", ignore_errors=True)
-    os.replace(bow.counts.folder, folder / "counts")
+    os.replace(counts, folder / "counts")
     bow = bow._replace(counts=open_sparse(folder / "counts"))
-    write_json(folder / "vocabulary.json", dict(words=list(bow.vocabulary), doc_freq=bow.doc_freq, n_docs=bow.counts.shape[0], n_empty=bow.n_empty,
-                                                checksum=_shards_checksum(bow.counts), settings=bow.settings))
+    about = dict(words=list(bow.vocabulary), doc_freq=bow.doc_freq, n_docs=bow.counts.shape[0], n_empty=bow.n_empty,
+                 checksum=read_manifest(folder / "counts")["crc32"], settings=bow.settings)
+    write_json(folder / "vocabulary.json", about)
     return bow
 
 # %% ../nbs/01c_streams.ipynb #ccc5e002
 def open_bow(
     folder,             # folder written by `save_bow` or `count_to_shards`
-) -> BagOfWords:        # the counts, in memory where they are small, else `SparseShards`
+) -> BagOfWords:        # the counts, in memory where they are small, otherwise over memory maps
     "Open a bag of words, large or small, checking that its files belong together."
     folder, remedy = Path(folder), "count again with `saetm bow`"
     if not (folder / "counts" / "manifest.json").exists(): return load_bow(folder)
-    if not (folder / "vocabulary.json").exists(): raise FileNotFoundError(f"no file {folder / 'vocabulary.json'}; {remedy}")
-    facts, counts = read_json(folder / "vocabulary.json", remedy), open_sparse(folder / "counts")
+    path = folder / "vocabulary.json"
+    if not path.exists(): raise FileNotFoundError(f"no file {path}; {remedy}")
+    facts, counts = read_json(path, remedy), open_sparse(folder / "counts")
     missing = {"words", "doc_freq", "n_docs", "n_empty", "checksum", "settings"} - set(facts)
-    if missing: raise ValueError(f"{folder / 'vocabulary.json'}: {', '.join(sorted(missing))} missing; {remedy}")
-    if counts.shape != (facts["n_docs"], len(facts["words"])) or _shards_checksum(counts) != facts["checksum"]:
-        raise ValueError(f"{folder / 'counts'} {counts.shape} does not belong to vocabulary.json ({facts['n_docs']}, {len(facts['words'])}): one of them is of another run; {remedy}")
-    return BagOfWords(counts, facts["words"], np.array(facts["doc_freq"], np.int64), facts["n_empty"], facts["settings"])
+    if missing: raise ValueError(f"{path}: {', '.join(sorted(missing))} missing; {remedy}")
+    shape = facts["n_docs"], len(facts["words"])
+    if counts.shape != shape or read_manifest(folder / "counts")["crc32"] != facts["checksum"]:
+        raise ValueError(f"{folder / 'counts'} {counts.shape} does not belong to vocabulary.json {shape}: "
+                         f"one of them is of another run; {remedy}")
+    doc_freq = np.array(facts["doc_freq"], np.int64)
+    return BagOfWords(counts, facts["words"], doc_freq, facts["n_empty"], facts["settings"])
 
 
 def write_bow(
     folder,             # folder to write to
-    bow,                # BagOfWords, in memory or on disk
+    bow,                # BagOfWords
 ):
-    "Write a bag of words, large or small, to a folder."
-    folder = Path(folder)
-    if not isinstance(bow.counts, SparseShards):
-        save_bow(folder, bow)
-        shutil.rmtree(folder / "counts", ignore_errors=True)
-    elif bow.counts.folder.resolve() != (folder / "counts").resolve():
-        _put_in_place(folder, bow._replace(counts=collect_rows(map(bow.counts.__getitem__, row_chunks(bow.counts, 2**20)), bow.counts.shape[1], folder / "copy", bow.counts.dtype)))
+    "Write a bag of words to a folder, its counts in one file."
+    save_bow(folder, bow)
+    shutil.rmtree(Path(folder) / "counts", ignore_errors=True)
