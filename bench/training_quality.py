@@ -22,7 +22,6 @@ import pandas as pd
 import torch
 
 from saetm.corpus import atomic_path, load_bow
-from saetm.distributed import slices_of
 from saetm.embedding import open_embeddings
 from saetm.emission import fit_emission, perplexity, theta_from_acts
 from saetm.sae import SAE, encode_sparse, set_scaling_, set_threshold_
@@ -42,8 +41,7 @@ def train(emb, architecture, seed, **how):
     "What `fit_sae` does, with the step of your choice; and the CPU seconds of the loop."
     sae = SAE(emb.shape[1], 4 * emb.shape[1], architecture, seed=seed)
     start_at_documents_(set_scaling_(sae, emb), emb, seed=seed)
-    across = None if how.get("fast") is False else slices_of(min(1024, len(emb)))
-    step, steps = SAEStep(sae, dead_after=min(3 * len(emb), 100_000), across=across, **how), default_steps(len(emb))
+    step, steps = SAEStep(sae, dead_after=min(3 * len(emb), 100_000), **how), default_steps(len(emb))
     optimizer = torch.optim.Adam(sae.parameters(), lr=default_lr(sae.n_latents), fused=True)
     start = time.process_time()
     fit(step, Shuffle(emb, seed=seed), steps, optimizer, warm_then_decay(steps), step.after)

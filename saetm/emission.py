@@ -16,7 +16,7 @@ import numpy as np
 from scipy import sparse
 
 from .corpus import need
-from .ranks import rank, size, sum_, total
+from .ranks import part, size, sum_, total
 from .sae import _check_kind, check_range
 from .sparse_shards import SparseShards, row_chunks
 
@@ -121,17 +121,15 @@ def document_chunks(
     chunk_nnz=2**22,      # counts in a chunk, about
     rows=None,            # documents that take part (D,), bool; None for all
     weights=None,         # weight of each word (V,), in 0..1; None leaves the counts as they are
-    across=False,         # deal the chunks out to the processes of a job: each walks through some
 ):                        # yields theta (n, F) and counts (n, V) of the next documents
     "Walk through the documents a chunk at a time."
-    if across: chunk_nnz = max(1, min(chunk_nnz, -(-bow.nnz // size())))
-    for part in row_chunks(bow, chunk_nnz, max(1, chunk_nnz // 16))[rank()::size()] if across else row_chunks(bow, chunk_nnz, max(1, chunk_nnz // 16)):
-        shares, counts = theta[part], bow[part]
-        if rows is not None:
-            inside = np.flatnonzero(rows[part])
-            if not len(inside): continue
-            shares, counts = shares[inside], counts[inside]
-        if weights is not None: counts = sparse.csr_matrix((counts.data * weights[counts.indices], counts.indices, counts.indptr), shape=counts.shape, dtype=np.float32)
+    for chunk in row_chunks(bow, chunk_nnz, max(1, chunk_nnz // 16)):
+        inside = slice(None) if rows is None or rows[chunk].all() else np.flatnonzero(rows[chunk])
+        if not isinstance(inside, slice) and not len(inside): continue
+        shares, counts = theta[chunk][inside], bow[chunk][inside]
+        if weights is not None:
+            weighted = counts.data * weights[counts.indices]
+            counts = sparse.csr_matrix((weighted, counts.indices, counts.indptr), shape=counts.shape, dtype=np.float32)
         yield shares, counts
 
 # %% ../nbs/05_emission.ipynb #7bc0e5ac
@@ -223,19 +221,19 @@ def _ahead(items):
             coming = pool.submit(next, items, end)
             yield item
 
-def _sum_chunks(gradient, theta, bow, by_word, mass, background, pi, chunk_nnz, rows, weights, compiled, words=None, across=False):
-    "Sum over all chunks, and over all processes where these are dealt out: add to the gradient of a block of words (w, F), if there is one; return their log likelihood, and how many they are."
+def _sum_chunks(gradient, theta, bow, by_word, mass, background, pi, chunk_nnz, rows, weights, compiled, words=None, over_ranks=False):
+    "Sum over all chunks, and over the documents of all processes where there are several: add to the gradient of a block of words (w, F), if there is one; return their log likelihood, and how many they are."
     likelihood, tokens, background = 0., 0., np.asarray(background, np.float32)
     if words is not None: background, by_word = background[words], _some_words(by_word, words)
     def chunks():
-        for shares, counts in document_chunks(theta, bow, chunk_nnz, rows, weights, across):
+        for shares, counts in document_chunks(theta, bow, chunk_nnz, rows, weights):
             if words is not None: counts = counts[:, words]
             yield _turned(shares, counts) if compiled else (shares, counts), _rest(shares, mass, pi), counts.data.sum(dtype=np.float64)
     for chunk, rest, n in _ahead(chunks()) if compiled and _n_threads() > 1 else chunks():
         if compiled: likelihood += _visit_turned(gradient, chunk, by_word, rest, background, pi)
         else: likelihood += _visit_plainly(gradient, *chunk, by_word, rest, background, pi)
         tokens += n
-    if across:
+    if over_ranks:
         if gradient is not None: sum_(gradient)
         likelihood, tokens = total(likelihood, tokens)
     return likelihood, tokens
@@ -297,7 +295,7 @@ def em_pass(
     weights=None,         # weight of each word (V,); None takes the counts as they are
     numba=None,           # compiled visit: True, False, or None to use it for many counts where numba is installed
     block_bytes=2**29,    # most memory for the gradient of a block of words, in bytes
-    across=False,         # share the documents with the other processes of a job, all of which have them all
+    over_ranks=False,     # add up over the processes of a job, each of which gives its documents in `rows`
 ) -> Pass:                # new emission, log likelihood and duality gap before
     "Raise the likelihood of the words by one pass over the counts."
     n_latents, n_words, background = theta.shape[1], bow.shape[1], np.asarray(background, np.float32)
@@ -305,7 +303,7 @@ def em_pass(
     mass, steepest, likelihood, said = _column_sums(by_word), np.zeros(n_latents), 0., []
     for words in _blocks(n_words, n_latents, block_bytes):
         gradient = np.zeros((words.stop - words.start, n_latents), np.float32)
-        likelihood += _sum_chunks(gradient, theta, bow, by_word, mass, background, pi, chunk_nnz, rows, weights, _use_numba(numba, bow), words, across)[0]
+        likelihood += _sum_chunks(gradient, theta, bow, by_word, mass, background, pi, chunk_nnz, rows, weights, _use_numba(numba, bow), words, over_ranks)[0]
         np.maximum(steepest, gradient.max(0), out=steepest)
         said.append(_said(gradient, None if emission is None else _some_words(by_word, words), background[words], tau))
         del gradient
@@ -333,13 +331,13 @@ def perplexity(
     rows=None,        # documents that are scored (D,), bool; None for all
     chunk_nnz=2**22,  # counts handled at a time
     numba=None,       # see `em_pass`
-    across=False,     # see `em_pass`
+    over_ranks=False, # see `em_pass`
 ) -> float:           # perplexity per word, 1 or more; lower is better
     "Score how well the mixture predicts the words of documents."
     if (theta.shape[0], *emission.shape, len(background)) != (bow.shape[0], theta.shape[1], bow.shape[1], bow.shape[1]): raise ValueError(f"theta (D, F), bow (D, V), emission (F, V) and background (V,) must fit together, got {theta.shape}, {bow.shape}, {emission.shape} and {np.shape(background)}")
     check_range(pi, "pi", 0, 1)
     by_word = sparse.csc_matrix(emission, dtype=np.float32).T
-    likelihood, tokens = _sum_chunks(None, theta, bow, by_word, _column_sums(by_word), background, pi, chunk_nnz, rows, None, _use_numba(numba, bow), across=across)
+    likelihood, tokens = _sum_chunks(None, theta, bow, by_word, _column_sums(by_word), background, pi, chunk_nnz, rows, None, _use_numba(numba, bow), over_ranks=over_ranks)
     return float(np.exp(-likelihood / tokens))
 
 # %% ../nbs/05_emission.ipynb #2089c697
@@ -396,12 +394,12 @@ def _fits_at_once(theta, bow, keep_bytes):
 
 class _Documents:
     "Chunks of documents on a device: kept there if they fit, else sent anew each time."
-    def __init__(self, theta, bow, device, rows=None, chunk_nnz=2**22, block_bytes=2**32, keep_bytes=None, across=False):
+    def __init__(self, theta, bow, device, rows=None, chunk_nnz=2**22, block_bytes=2**32, keep_bytes=None):
         import torch
-        self.args, self.device, self.shape = (theta, bow, chunk_nnz, rows, None, across), torch.device(device), (bow.shape[1], theta.shape[1])
+        self.args, self.device, self.shape = (theta, bow, chunk_nnz, rows), torch.device(device), (bow.shape[1], theta.shape[1])
         self.blocks = _blocks(*self.shape, block_bytes)
         if keep_bytes is None: keep_bytes = torch.cuda.mem_get_info(self.device)[0] // 2 if self.device.type == "cuda" else 2**32
-        if not across and _fits_at_once(theta, bow, keep_bytes): self.kept = [_send_at_once(theta, bow, rows, self.blocks, self.device)]
+        if _fits_at_once(theta, bow, keep_bytes): self.kept = [_send_at_once(theta, bow, rows, self.blocks, self.device)]
         else: self.kept = list(self.sent()) if 12 * bow.nnz + 8 * theta.nnz <= keep_bytes else None
     def sent(self): return (chunk for part in document_chunks(*self.args) for chunk in _send(*part, self.blocks, self.device))
     def __iter__(self): return iter(self.sent() if self.kept is None else self.kept)
@@ -409,19 +407,17 @@ class _Documents:
 # %% ../nbs/05_emission.ipynb #966c58ec
 class _OnDevice:
     "Passes over documents on a device, with a dense emission (V, F) there."
-    def __init__(self, theta, bow, background, weights, pi, tau, device, rows=None, chunk_nnz=2**22, block_bytes=2**32, keep_bytes=None, across=False):
+    def __init__(self, theta, bow, background, weights, pi, tau, device, rows=None, out=None, chunk_nnz=2**22, block_bytes=2**32, keep_bytes=None):
         import torch
-        def documents(rows): return _Documents(theta, bow, device, rows, chunk_nnz, block_bytes, keep_bytes, across)
-        self.fit, self.out = [documents(rows)], [] if rows is None else [documents(~rows)]
+        def documents(rows): return _Documents(theta, bow, device, rows, chunk_nnz, block_bytes, keep_bytes)
+        self.fit, self.out = [documents(rows)], [] if out is None else [documents(out)]
         self.device, self.shape, self.blocks = self.fit[0].device, self.fit[0].shape, self.fit[0].blocks
         self.wide = torch.float32 if self.device.type == "mps" else torch.float64          # of sums over all documents
         self.background, self.weights = (None if a is None else torch.from_numpy(np.asarray(a, np.float32)).to(self.device) for a in (background, weights))
-        self.pi, self.tau, self.across, self.fused = pi, tau, across, False
+        self.pi, self.tau, self.fused = pi, tau, False
         if self.device.type == "cuda":
             from saetm.kernels import triton
             self.fused = triton is not None and not torch.are_deterministic_algorithms_enabled()   # one kernel instead of a dozen operations
-
-    def add_up(self, value): return sum_(self.background.new_tensor(float(value), dtype=self.wide)) if self.across else value     # over the processes of a job
 
     def visit(self, gradient, chunk, n, emission, speaks, weights, pairs=2**25):
         "Add a chunk's part to the gradient (w, F) of block n of the words, if one is wanted; return its log likelihood there."
@@ -444,11 +440,11 @@ class _OnDevice:
 
     def perplexity(self, emission):
         "Score the documents that were set aside."
-        speaks, likelihood, tokens = self.speaks(emission), 0., 0.
+        speaks, (likelihood, tokens) = self.speaks(emission), self.background.new_zeros(2, dtype=self.wide)
         for chunk in self.out[0]:
             for n in range(len(self.blocks)): likelihood = likelihood + self.visit(None, chunk, n, emission, speaks, None)
             tokens = tokens + chunk.counts.sum(dtype=self.wide)
-        return float((-self.add_up(likelihood) / self.add_up(tokens)).exp())
+        return float((-sum_(likelihood) / sum_(tokens)).exp())
 
 # %% ../nbs/05_emission.ipynb #e6e27c85
 def _pass_on_device(
@@ -459,14 +455,14 @@ def _pass_on_device(
 ):                     # new emission (V, F), log likelihood and duality gap before
     "Do what `em_pass` does."
     import torch
-    first, speaks, likelihood = emission is None, on.speaks(emission), 0.
+    first, speaks, likelihood = emission is None, on.speaks(emission), on.background.new_zeros((), dtype=on.wide)
     new = torch.empty(on.shape, device=on.device) if first or not in_place else emission
     steepest, seen = torch.zeros(on.shape[1], device=on.device), torch.zeros(on.shape if on.tau else 0, dtype=torch.bool, device=on.device)
     for n, block in enumerate(on.blocks):
         gradient = torch.zeros((block.stop - block.start, on.shape[1]), device=on.device)
         for documents in on.fit + on.out * everyone:
             for chunk in documents: likelihood = likelihood + on.visit(gradient, chunk, n, emission, speaks, on.weights)
-        if on.across: sum_(gradient)
+        sum_(gradient)
         steepest = torch.maximum(steepest, gradient.amax(0))
         if on.tau: seen[block] = gradient > 0
         new[block] = gradient.mul_(on.background[block, None] if first else emission[block])
@@ -476,7 +472,7 @@ def _pass_on_device(
         prior = sum((seen[block] * on.background[block, None]).sum(0) for block in on.blocks)
         for block in on.blocks: new[block] += on.tau * seen[block] * on.background[block, None] / prior.clamp_min(1e-30)
         total = total + on.tau * (prior > 0)
-    return new.div_(total.clamp_min(1e-30).float()), float(on.add_up(likelihood)), gap
+    return new.div_(total.clamp_min(1e-30).float()), float(sum_(likelihood)), gap
 
 def _from_device(emission, width=512):
     "Bring an emission (V, F) home as a sparse matrix (F, V)."
@@ -518,15 +514,24 @@ class EmissionFit(NamedTuple):
     history: list                # a dict for each pass: log_likelihood and gap in nats, held_out perplexity
 
 # %% ../nbs/05_emission.ipynb #c6d709fa
+def _split(n_docs, out):
+    "Return this process' documents to learn from, to score, and both, as masks (D,); None for all documents."
+    if out is None and size() == 1: return None, None, None
+    own = np.zeros(n_docs, bool)
+    own[part(n_docs)] = True
+    return (own, None, own) if out is None else (own & ~out, own & out, own)
+
 def _steps(theta, bow, weights, background, pi, tau, out, chunk_nnz, numba, block_bytes=2**29):
     "Return the two steps of a fit: a pass (emission, everyone) and a score of the documents `out` (emission)."
-    def one_pass(emission, everyone): return em_pass(theta, bow, emission, background, pi, tau, chunk_nnz, None if everyone or out is None else ~out, weights, numba, block_bytes, size() > 1)
-    def score(emission): return perplexity(theta, bow, emission, background, pi, out, chunk_nnz, numba, size() > 1)
+    learned, scored, own = _split(bow.shape[0], out)
+    def one_pass(emission, everyone):
+        return em_pass(theta, bow, emission, background, pi, tau, chunk_nnz, own if everyone else learned, weights, numba, block_bytes, size() > 1)
+    def score(emission): return perplexity(theta, bow, emission, background, pi, scored, chunk_nnz, numba, size() > 1)
     return one_pass, score
 
 def _steps_on_device(theta, bow, weights, background, pi, tau, out, chunk_nnz, device):
     "Return the same two steps on a device."
-    on = _OnDevice(theta, bow, background, weights, pi, tau, device, None if out is None else ~out, chunk_nnz, across=size() > 1)
+    on = _OnDevice(theta, bow, background, weights, pi, tau, device, *_split(bow.shape[0], out)[:2], chunk_nnz)
     return lambda emission, everyone: _pass_on_device(on, emission, everyone, in_place=out is None), on.perplexity
 
 def _fit_em(one_pass, score, passes, hold_out, on_step):

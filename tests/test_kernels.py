@@ -84,7 +84,7 @@ background, weights, held = em.fit_background(bow), rng.random(20).astype(np.flo
 for block_bytes in (2**32, 9 * 4 * 8):
     sides = []
     for fused in (False, True):
-        on = em._OnDevice(theta, bow, background, weights, 0.1, 0.5, device, held, block_bytes=block_bytes)
+        on = em._OnDevice(theta, bow, background, weights, 0.1, 0.5, device, held, ~held, block_bytes=block_bytes)
         on.fused = fused
         first = em._pass_on_device(on, None, in_place=False)
         second = em._pass_on_device(on, first[0].clone(), everyone=False, in_place=False)
