@@ -40,7 +40,7 @@ sys.path.insert(0, str(ROOT))
 
 from saetm.gpu import DeviceShuffle, GPUStep, roofline  # noqa: E402
 from saetm.kernels import centred_rows, dense_acts, find_entries, product, spread, triton  # noqa: E402
-from saetm.sae import SAE, set_scaling_, set_threshold_  # noqa: E402
+from saetm.sae import SAE, set_scaling_  # noqa: E402
 from saetm.training import SAEStep, Shuffle, default_lr, fit, start_at_documents_, warm_then_decay  # noqa: E402
 
 ROWS = ("ceilings", "agree", "paper", "wide", "emission", "quality", "reading")
@@ -124,7 +124,7 @@ class Plain:
 @torch.no_grad()
 def measure(sae, emb, batch=4096):
     "Return explained variance, L0 and dead share on some rows, each for itself."
-    if sae.activation == "batch_topk": set_threshold_(sae, emb.float())
+    sae.activation.calibrate_(sae, emb.float())
     error = variance = nonzeros = 0.0
     fired = torch.zeros(sae.n_latents, dtype=torch.bool, device=emb.device)
     for start in range(0, len(emb), batch):
@@ -183,7 +183,7 @@ def plain_gradient(sae, x, kept):
 @torch.no_grad()
 def kept_by(step, index):
     "Return which entries (n, F) the step keeps: near-equal ones at the edge fall one way or the other by rounding, and this is its way."
-    sae, whole_batch = step.sae, step.sae.activation == "batch_topk"
+    sae, whole_batch = step.sae, step.sae.activation.keeps == "batch"
     _, x = centred_rows(step.emb, index, sae.mean, sae.scale, sae.b_dec, step.dtype, step.fused)
     pre = product(x, step.halves[0].t(), sae.b_enc, half=step.sparse)
     if step.sparse: return spread(find_entries(pre, sae.k, whole_batch, step.fused), sae.n_latents) > 0
@@ -205,7 +205,7 @@ def row_agree(sizes, device, options):
                 kept = kept_by(step, index)
                 with torch.no_grad():
                     pre = sae.pre_acts(x)
-                    acts = sae.activate(pre, training=True)
+                    acts, _ = sae.activation.train(sae, pre)
                     selection = abs(float((pre.relu() * kept).sum(dtype=torch.float64) / acts.sum(dtype=torch.float64)) - 1)
                     more = int(kept.sum()) - int((acts > 0).sum())
                 del pre, acts

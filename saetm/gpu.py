@@ -85,11 +85,11 @@ def dense_gradient(
     fused: bool = False,  # use Triton kernels
 ) -> tuple:  # residual (n, d), error, penalty, fired (F,) counts, (d_dec, d_enc, d_bias)
     "Compute the gradient with products over all features."
-    if sae.activation == "relu": acts = pre.relu().to(x.dtype)
-    else: acts = dense_acts(pre, sae.k, sae.activation == "batch_topk", x.dtype, fused)
+    if sae.activation.keeps == "positive": acts = pre.relu().to(x.dtype)
+    else: acts = dense_acts(pre, sae.k, sae.activation.keeps == "batch", x.dtype, fused)
     residual, g, squares = residual_of(product(acts, atoms), centred, x.dtype, fused)
     active, delta, penalty = acts > 0, product(g, atoms.t(), half=True), 0.0
-    if sae.activation == "relu": delta, penalty = delta + l1_coefficient / len(x), l1_coefficient * acts.sum(dtype=torch.float32) / len(x)
+    if sae.activation.keeps == "positive": delta, penalty = delta + l1_coefficient / len(x), l1_coefficient * acts.sum(dtype=torch.float32) / len(x)
     delta = delta.mul_(active)
     return residual, squares.sum() / len(x), penalty, active.sum(0), (product(acts.t(), g), product(delta.t(), x), delta.sum(0, dtype=torch.float32))
 
@@ -103,7 +103,7 @@ def sparse_gradient(
     fused: bool = False,  # use Triton kernels
 ) -> tuple:  # residual (n, d), error, penalty, fired (F,) counts, (d_dec, d_enc, d_bias)
     "Compute the gradient from the active entries."
-    entries = find_entries(pre, sae.k, sae.activation == "batch_topk", fused)
+    entries = find_entries(pre, sae.k, sae.activation.keeps == "batch", fused)
     listed = by_feature(entries, sae.n_latents)
     residual, g, delta = decode_entries(entries, atoms, centred, fused)
     return residual, residual.square().sum() / len(x), 0.0, listed.starts.diff(), sum_by_feature(entries, listed, delta, g, x, fused)
@@ -132,13 +132,13 @@ class GPUStep(nn.Module):
         aux_coefficient: float = 1 / 32,  # weight of the revival loss
     ):
         super().__init__()
-        if sae.activation == "jumprelu": raise ValueError("the step on a GPU is for topk, batch_topk and relu; jumprelu is trained by SAEStep")
+        if not sae.activation.keeps: raise ValueError(f"the step on a GPU is for topk, batch_topk and relu; {sae.architecture} is trained by SAEStep")
         on_gpu = sae.W_dec.is_cuda
         if graph and not on_gpu: raise ValueError(f"graph=True needs an SAE on CUDA, this one is on {sae.W_dec.device.type}")
         self.sae, self.emb, self.dead_after, self.check_every = sae, emb, dead_after, check_count(check_every, "check_every")
         self.l1_coefficient, self.aux_coefficient = l1_coefficient, aux_coefficient
         self.dtype = torch.bfloat16 if bf16 else torch.float32
-        self.sparse = sae.activation != "relu" and (sae.n_latents > 100 * sae.k if sparse is None else sparse)
+        self.sparse = sae.activation.keeps != "positive" and (sae.n_latents > 100 * sae.k if sparse is None else sparse)
         self.fused = check_fused(on_gpu and triton is not None if fused is None else fused)
         self.graph = on_gpu if graph is None else graph
         self.register_buffer("idle", torch.zeros(sae.n_latents, device=sae.W_dec.device))              # documents since a feature fired

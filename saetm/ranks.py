@@ -21,8 +21,8 @@ from .corpus import BagOfWords, check_documents, count_shard, merge_shards
 
 # %% auto #0
 __all__ = ['first_says', 'Place', 'assigned_place', 'RankLost', 'rank', 'size', 'is_first', 'joined', 'torchrun', 'sum_', 'total',
-           'wait', 'gather', 'broadcast', 'check_same', 'part', 'stack_rows', 'count_words_by_rank', 'may_report',
-           'check_shared']
+           'mean_over_ranks', 'wait', 'gather', 'broadcast', 'check_same', 'part', 'stack_rows', 'count_words_by_rank',
+           'may_report', 'check_shared']
 
 # %% ../nbs/00a_ranks.ipynb #9dc568e2
 class Place(NamedTuple):
@@ -126,6 +126,17 @@ def total(
 ) -> list:     # their sums over all ranks, as float64
     "Add up plain numbers over all ranks."
     return sum_(np.array(numbers, np.float64)).tolist()
+
+
+def mean_over_ranks(
+    value,  # torch tensor, a mean over documents of this rank
+    n,      # how many documents
+):          # the mean over the documents of all ranks; its gradient is that of `value`
+    "Average a mean over all ranks."
+    if size() == 1: return value
+    import torch
+    sums = sum_(torch.cat([value.detach().reshape(-1), value.new_ones(1)]) * n)
+    return value + ((sums[:-1] / sums[-1]).view_as(value) - value.detach())
 
 
 def wait(
