@@ -15,7 +15,8 @@ from saetm.corpus import atomic_path
 from saetm.ctm import check_ctm
 from saetm.data import load_corpus
 from saetm.embedding import embed_to_shards
-from saetm.training import fit_sae, measure_sae
+from saetm.sae_fitting import fit_sae
+from saetm.training import measure_sae
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

@@ -46,10 +46,11 @@ def throughput(emb, batch_size, steps, warm=5):
     from saetm.embedding import pick_precision
     from saetm.ranks import sum_, wait
     from saetm.sae import SAE, set_scaling_
-    from saetm.training import SAEStep, Shuffle, fit, start_at_documents_, warm_then_decay
+    from saetm.fast.sae_cpu import SparseStep
+    from saetm.training import Shuffle, fit, start_at_documents_, warm_then_decay
     times = {}
     sae = start_at_documents_(set_scaling_(SAE(emb.shape[1], LATENTS, "topk", K), emb), emb)
-    step = SAEStep(sae, bf16=pick_precision("cpu") == "bfloat16", numba=bool(find_spec("numba")))
+    step = SparseStep(sae, bf16=pick_precision("cpu") == "bfloat16", numba=bool(find_spec("numba")))
     optimizer = torch.optim.Adam(sae.parameters(), lr=1e-3, fused=True)
     wait()
     def note(i, values): times[i] = np.array([time.perf_counter(), time.process_time()])
@@ -74,7 +75,8 @@ def work(arguments):
     from saetm.emission import em_pass, fit_background, fit_emission, theta_from_acts
     from saetm.ranks import is_first, joined, part, size, stack_rows, wait
     from saetm.sae import SAE, encode_sparse, set_scaling_
-    from saetm.training import fit_sae, start_at_documents_
+    from saetm.sae_fitting import fit_sae
+    from saetm.training import start_at_documents_
     torch.set_num_threads(1)
     emb, found, folder = embeddings(arguments.embeddings), {}, Path(arguments.worker)
     bow = count_words(load_corpus("wikipedia").text.tolist()).counts

@@ -17,7 +17,7 @@ from saetm.data import load_corpus
 from saetm.embedding import embed_to_shards
 from saetm.emission import fit_emission, perplexity, theta_from_acts
 from saetm.sae import encode_sparse
-from saetm.training import fit_sae
+from saetm.sae_fitting import fit_sae
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--rows", type=int, default=None)

@@ -133,7 +133,7 @@ def quality(seeds=(0, 1, 2)):
     from saetm.embedding import embed
     from saetm.emission import _fit_em, _from_device, _steps_on_device, fit_background, fit_emission, idf_weights, perplexity, theta_from_acts
     from saetm.sae import encode_sparse
-    from saetm.training import fit_sae
+    from saetm.sae_fitting import fit_sae
     docs = load_corpus("wikipedia").text.tolist()
     emb, bow = np.asarray(embed(docs, "wordllama")), count_words(docs, min_df=5).counts
     order = np.random.default_rng(2026).permutation(len(docs))                      # not the numbers by which an SAE chooses the documents that it starts from

@@ -38,8 +38,8 @@ from scipy import sparse
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from saetm.gpu import DeviceShuffle, GPUStep, roofline  # noqa: E402
-from saetm.kernels import centred_rows, dense_acts, find_entries, product, spread, triton  # noqa: E402
+from saetm.fast.gpu import DeviceShuffle, GPUStep, roofline  # noqa: E402
+from saetm.fast.kernels import centred_rows, dense_acts, find_entries, product, spread, triton  # noqa: E402
 from saetm.sae import SAE, set_scaling_  # noqa: E402
 from saetm.training import SAEStep, Shuffle, default_lr, fit, start_at_documents_, warm_then_decay  # noqa: E402
 
@@ -111,7 +111,7 @@ class Plain:
     "The plain step: float32 without TF32, everything dense, autograd, torch's Adam."
 
     def __init__(self, sae, emb, lr, dead_after):
-        self.emb, self.step = emb, SAEStep(sae, dead_after=dead_after, fast=False)
+        self.emb, self.step = emb, SAEStep(sae, dead_after=dead_after)
         self.optimizer = torch.optim.Adam(sae.parameters(), lr=lr)
 
     def __call__(self, index):

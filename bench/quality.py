@@ -22,7 +22,7 @@ from saetm.emission import fit_emission, perplexity, theta_from_acts
 from saetm.merging import top_words
 from saetm.model import SAETM, default_min_df
 from saetm.sae import encode_sparse
-from saetm.training import fit_sae
+from saetm.sae_fitting import fit_sae
 
 
 def held_out_perplexity(sae, emb, bow, seed, attribution=True, **settings):

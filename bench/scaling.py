@@ -25,7 +25,8 @@ from saetm.emission import em_pass, fit_background
 from saetm.merging import cluster_features
 from saetm.metrics import pairwise_wmd
 from saetm.sae import SAE, encode_sparse, set_scaling_
-from saetm.training import SAEStep, start_at_documents_
+from saetm.fast.sae_cpu import SparseStep
+from saetm.training import start_at_documents_
 
 rows, best = [], {}
 
@@ -68,7 +69,7 @@ def training(d, F, k, batch, against, value):
     x = torch.nn.functional.normalize(torch.randn(batch, d) + 2 * torch.randn(200, d)[torch.randint(200, (batch,))], dim=1)
     sae = start_at_documents_(set_scaling_(SAE(d, F, "topk", k=k), x), x.numpy())
     bf16 = pick_precision("cpu") == "bfloat16"
-    step, optimizer = SAEStep(sae, bf16=bf16), torch.optim.Adam(sae.parameters(), lr=1e-4, fused=True)
+    step, optimizer = SparseStep(sae, bf16=bf16), torch.optim.Adam(sae.parameters(), lr=1e-4, fused=True)
 
     def work(): step(x); optimizer.step(); step.after()
     note("training", against, value, seconds_of(work), 2 * batch * d * F + 6 * batch * k * d, 4 * 2 * d * F * 7, kind="bfloat16" if bf16 else "float32", per=batch)

@@ -30,7 +30,7 @@ from .evaluation import judge_parts, make_judge, score_documents, score_words
 from .metrics import token_sequences
 from .model import RECIPES, SAETM, default_min_df, interpret_features, split_settings
 from .sae import check_count, check_number, load_sae, save_sae
-from .training import fit_sae
+from .sae_fitting import fit_sae
 import saetm.embedding_baselines
 
 # %% auto #0

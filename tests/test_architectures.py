@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from saetm.sae import ACTIVATIONS, SAE, Activation, TopK, encode_sparse, load_sae, save_sae, set_scaling_, topk_acts
-from saetm.training import fit_sae
+from saetm.sae_fitting import fit_sae
 
 EMB = (np.random.default_rng(0).normal(size=(600, 8)) @ np.random.default_rng(1).normal(size=(8, 24))).astype(np.float32)
 

@@ -8,7 +8,7 @@ import pytest
 
 CHECK = """
 import itertools, torch
-from saetm.kernels import *
+from saetm.fast.kernels import *
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
 generator = torch.Generator().manual_seed(0)
@@ -60,7 +60,7 @@ for dtype in (torch.float32, torch.bfloat16):
     for a, b in zip(residual_of(arguments[0].clone(), *arguments[1:], fused=True), residual_of(*arguments)): close(a, b, 1e-2 if a.dtype == torch.bfloat16 else 1e-5)
 print("rows")
 
-from saetm.gpu import GPUStep
+from saetm.fast.gpu import GPUStep
 from saetm.sae import SAE, set_scaling_
 emb = draw(64, 16)
 for activation, sparse, emb_there in [("topk", False, True), ("topk", True, False), ("batch_topk", True, True), ("relu", False, False)]:

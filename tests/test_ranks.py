@@ -20,7 +20,7 @@ from saetm.model import load_interpretation
 from saetm.ranks import check_same, count_words_by_rank, is_first, size
 from saetm.sae import encode_sparse, load_sae
 from saetm.streams import count_to_shards
-from saetm.training import fit_sae
+from saetm.sae_fitting import fit_sae
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*of the documents have no active feature")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
