@@ -72,7 +72,8 @@ def work(arguments):
     from scipy import sparse
     from saetm import load_corpus
     from saetm.corpus import count_words
-    from saetm.emission import em_pass, fit_background, fit_emission, theta_from_acts
+    from saetm.emission import em_pass, fit_background, theta_from_acts
+    from saetm.word_fitting import fit_emission, pick_visit
     from saetm.ranks import is_first, joined, part, size, stack_rows, wait
     from saetm.sae import SAE, encode_sparse, set_scaling_
     from saetm.sae_fitting import fit_sae
@@ -98,7 +99,7 @@ def work(arguments):
             theta = theta_from_acts(sparse.csr_matrix((rng.exponential(size=K * n_docs), rng.integers(LATENTS, size=K * n_docs), np.arange(0, K * n_docs + 1, K)), shape=(n_docs, LATENTS)))
             own = np.zeros(n_docs, bool)
             own[part(n_docs)] = True
-            settings = dict(background=fit_background(bow), numba=bool(find_spec("numba")), rows=own, over_ranks=size() > 1)
+            settings = dict(background=fit_background(bow), visit=pick_visit(bow), rows=own, over_ranks=size() > 1)
             emission = em_pass(theta, bow, None, **settings).emission
             wait()
             start = np.array([time.perf_counter(), time.process_time()])

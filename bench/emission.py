@@ -15,7 +15,8 @@ import torch
 from saetm.corpus import count_words
 from saetm.data import load_corpus
 from saetm.embedding import embed_to_shards
-from saetm.emission import fit_emission, perplexity, theta_from_acts
+from saetm.emission import perplexity, theta_from_acts
+from saetm.word_fitting import fit_emission
 from saetm.sae import encode_sparse
 from saetm.sae_fitting import fit_sae
 

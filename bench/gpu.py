@@ -441,7 +441,8 @@ def adamw(documents, rows, held_out, weights, background, pi, batch, seconds, go
 
 def row_emission(sizes, device, options):
     "Words of features: EM beside AdamW on dense logits, from the same documents."
-    from saetm.emission import fit_emission, idf_weights
+    from saetm.emission import idf_weights
+    from saetm.word_fitting import fit_emission
     start = time.perf_counter()
     theta, bow = make_documents(sizes, device)
     made = time.perf_counter() - start

@@ -18,7 +18,8 @@ from sklearn.cluster import KMeans
 from saetm.corpus import count_words, load_documents
 from saetm.data import load_corpus
 from saetm.embedding import embed_to_shards
-from saetm.emission import fit_emission, perplexity, theta_from_acts
+from saetm.emission import perplexity, theta_from_acts
+from saetm.word_fitting import fit_emission
 from saetm.merging import top_words
 from saetm.model import SAETM, default_min_df
 from saetm.sae import encode_sparse

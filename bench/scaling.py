@@ -22,6 +22,7 @@ from saetm.corpus import count_words, write_json
 from saetm.data import load_corpus
 from saetm.embedding import load_encoder, pick_precision
 from saetm.emission import em_pass, fit_background
+from saetm.word_fitting import pick_visit
 from saetm.merging import cluster_features
 from saetm.metrics import pairwise_wmd
 from saetm.sae import SAE, encode_sparse, set_scaling_
@@ -91,9 +92,9 @@ def words(D, F, V, against, value, per_doc=100, k=32):
     "The second pass of the fit of the words: a number looked up for each count and feature, and one added for each."
     theta, bow = counts_like(D, F, V, per_doc, k)
     background = fit_background(bow)
-    first = em_pass(theta, bow, None, background).emission
+    first = em_pass(theta, bow, None, background, visit=pick_visit(bow)).emission
     pairs = float((np.diff(theta.indptr).astype(float) * np.diff(bow.indptr)).sum())
-    note("words", against, value, seconds_of(lambda: em_pass(theta, bow, first, background), rounds=2), moved=12 * bow.nnz + 8 * theta.nnz + 16 * first.nnz, gathered=2 * pairs, per=D)
+    note("words", against, value, seconds_of(lambda: em_pass(theta, bow, first, background, visit=pick_visit(bow)), rounds=2), moved=12 * bow.nnz + 8 * theta.nnz + 16 * first.nnz, gathered=2 * pairs, per=D)
 
 
 def main():

@@ -24,7 +24,8 @@ import torch
 from saetm.corpus import atomic_path, load_bow
 from saetm.embedding import open_embeddings, pick_precision
 from saetm.fast.sae_cpu import SparseStep, has_sparse_gradient
-from saetm.emission import fit_emission, perplexity, theta_from_acts
+from saetm.emission import perplexity, theta_from_acts
+from saetm.word_fitting import fit_emission
 from saetm.sae import SAE, encode_sparse, set_scaling_, set_threshold_
 from saetm.fast import sae_cpu
 from saetm.training import SAEStep, Shuffle, default_lr, default_steps, fit, measure_sae, start_at_documents_, warm_then_decay

@@ -22,6 +22,7 @@ from .embedding import WordVectors
 from .emission import em_pass, fit_background, idf_weights, mixture, theta_from_acts
 from .sae import check_count
 from .sparse_shards import SparseShards, collect_rows, row_chunks
+from .word_fitting import pick_visit
 
 # %% ../nbs/06_merging.ipynb #2e396fdb
 def unit_rows(
@@ -331,10 +332,10 @@ def refit_topic_words(
     chunk_nnz=2**22,      # counts handled at a time
 ) -> np.ndarray:          # p(word | topic) (T, V), float32, rows sum to 1
     "Learn the words of each topic, given which documents are about it."
-    emission, damped = None, damp_counts(bow)
+    emission, damped, visit = None, damp_counts(bow), pick_visit(bow)
     if weights is None: weights = idf_weights(bow.getnnz(0), bow.shape[0])
     for _ in range(passes):
-        emission = em_pass(shares, damped, emission, background, pi, chunk_nnz=chunk_nnz, weights=weights).emission
+        emission = em_pass(shares, damped, emission, background, pi, chunk_nnz=chunk_nnz, weights=weights, visit=visit).emission
     words = emission.toarray()
     silent = words.sum(1) == 0                                  # no document of the topic has a word
     words[silent] = background

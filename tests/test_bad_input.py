@@ -452,7 +452,7 @@ def test_settings_of_an_sae_out_of_range(name, value):
 
 @pytest.mark.parametrize("name, value", [("pi", "x"), ("pi", None), ("passes", "x"), ("passes", float("nan")), ("passes", float("inf")), ("tau", "x"), ("held_out", None), ("lr", "x"), ("batch_size", None)], ids=str)
 def test_settings_of_an_emission_out_of_range(name, value):
-    from saetm.emission import fit_emission
+    from saetm.word_fitting import fit_emission
     with pytest.raises((ValueError, TypeError), match=rf"{name} must be .*{value}"): fit_emission(sparse.eye(5, format="csr"), sparse.eye(5, format="csr"), **{name: value})
 
 

@@ -15,7 +15,8 @@ import torch
 
 from saetm import load_corpus
 from saetm.corpus import count_words
-from saetm.emission import fit_emission, theta_from_acts
+from saetm.emission import theta_from_acts
+from saetm.word_fitting import fit_emission
 from saetm.model import load_interpretation
 from saetm.ranks import check_same, count_words_by_rank, is_first, size
 from saetm.sae import encode_sparse, load_sae
