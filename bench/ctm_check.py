@@ -15,7 +15,8 @@ from saetm.corpus import atomic_path
 from saetm.ctm import check_ctm
 from saetm.data import load_corpus
 from saetm.embedding import embed_to_shards
-from saetm.training import fit_sae, measure_sae
+from saetm.sae_fitting import fit_sae
+from saetm.training import measure_sae
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -32,7 +33,7 @@ for corpus in ("openmoji", "commons", "tweets", "wikipedia"):
         # as many features as the documents can teach: a quarter of them, at most four times the width
         sae = fit_sae(train, n_latents=min(4 * emb.shape[1], len(train) // 4), seed=seed)
         x, atoms, bias = (sae.normalize(test) - sae.b_dec).numpy(), sae.W_dec.numpy(), sae.b_dec
-        encode = lambda rows: sae.activate(sae.pre_acts(torch.as_tensor(rows, dtype=torch.float32) + bias)).numpy()
+        encode = lambda rows: sae.activation(sae, sae.pre_acts(torch.as_tensor(rows, dtype=torch.float32) + bias)).numpy()
         table = check_ctm(x, encode, atoms, seed=seed).round(4).rename_axis("statistic").reset_index()
         tables.append(table.assign(corpus=corpus, seed=seed, n_train=len(train), n_latents=sae.n_latents, explained_variance=round(measure_sae(sae, test).explained_variance, 4)))
         print(corpus, seed, tables[-1].set_index("statistic")[["data", "model"]].round(2).to_string(), flush=True)

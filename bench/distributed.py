@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
 """Two processes (gloo) against one: the same loss curve, the same emission, and samples per second of wall-clock time.
 
-Starts itself under torchrun with 1 and 2 processes in turn, one thread each. Every round trains an SAE (F = 1536, k = 32) by the loop of `fit_sae` with batches of
-several sizes, and takes passes over the words of Wikipedia, fifty times over; reading, gradient, exchange and Adam are in the time, start and measuring are not. `ratio` is the median over rounds of the
-throughput of two processes by that of one, at the batch size named `ratio_batch`; the others are in `ratios_by_name`, with passes of the emission. `ratios_by_cpu` has documents per second of processor time
-of the busier process in place of wall-clock time: what is left where no other work takes the cores, and sending takes no time.
-Before that, a longer run of `fit_sae` in each: `loss_off` is the largest relative difference of the loss curves, `loss_off_one_slice` the same where one process adds up each batch in one piece (`slices=1`),
-`emission_off` the largest difference of an entry of the emission. `exchange_ms` is the time of one sum of all gradients. Ends with one JSON line.
+Starts itself under torchrun with 1 and 2 processes in turn, one thread each. Every round trains an SAE (F = 1536, k = 32)
+by the loop of `fit_sae` with batches of several sizes, and takes passes over the words of Wikipedia, fifty times over.
+Reading, gradient, exchange and Adam are in the time, start and measuring are not. `ratio` is the median over rounds of the
+throughput of two processes by that of one, at the batch size named `ratio_batch`; the others are in `ratios_by_name`, with
+passes of the emission. `ratios_by_cpu` has documents per second of processor time of the busier process in place of
+wall-clock time: what is left where no other work takes the cores, and sending takes no time.
+
+Before that, a longer run of `fit_sae` in each, in float32 and in the precision that `fit_sae` picks: `loss_off_float32` and
+`loss_off_auto` are the largest relative differences of the loss curves, `loss_off_100` those of the first 100 steps in
+float32, `emission_off` the largest difference of an entry of the emission that is learned from the same features.
+`exchange_ms` is the time of one sum of all gradients. Ends with one JSON line.
 
     python bench/distributed.py [--embeddings FILE.npy] [--rounds 5] [--steps 30] [--check-steps 200] [--sizes 1024 4096]
 """
@@ -38,17 +43,18 @@ def embeddings(path):
 def throughput(emb, batch_size, steps, warm=5):
     "Train for some steps, and return documents per second of wall-clock time and milliseconds of a sum of all gradients."
     import torch
-    from saetm.distributed import slices_of
     from saetm.embedding import pick_precision
     from saetm.ranks import sum_, wait
     from saetm.sae import SAE, set_scaling_
-    from saetm.training import SAEStep, Shuffle, fit, start_at_documents_, warm_then_decay
-    across, times = slices_of(batch_size), {}
+    from saetm.fast.sae_cpu import SparseStep
+    from saetm.training import Shuffle, fit, start_at_documents_, warm_then_decay
+    times = {}
     sae = start_at_documents_(set_scaling_(SAE(emb.shape[1], LATENTS, "topk", K), emb), emb)
-    step = SAEStep(sae, bf16=pick_precision("cpu") == "bfloat16", numba=bool(find_spec("numba")), across=across)
+    step = SparseStep(sae, bf16=pick_precision("cpu") == "bfloat16", numba=bool(find_spec("numba")))
     optimizer = torch.optim.Adam(sae.parameters(), lr=1e-3, fused=True)
     wait()
-    fit(step, Shuffle(emb, batch_size, across=across), steps + warm, optimizer, warm_then_decay(10 * steps), step.after, lambda i, values: times.update({i: np.array([time.perf_counter(), time.process_time()])}), warm)
+    def note(i, values): times[i] = np.array([time.perf_counter(), time.process_time()])
+    fit(step, Shuffle(emb, batch_size), steps + warm, optimizer, warm_then_decay(10 * steps), step.after, note, warm)
     flat, start = torch.zeros(sum(p.numel() for p in sae.parameters())), time.perf_counter()
     for _ in range(5): sum_(flat)
     return rates(batch_size * steps, times[steps + warm] - times[warm]), (time.perf_counter() - start) / 5 * 1e3
@@ -56,9 +62,8 @@ def throughput(emb, batch_size, steps, warm=5):
 
 def rates(n_docs, seconds):
     "Return documents per second of wall-clock time, and per second of processor time of the busier process."
-    import torch
     from saetm.ranks import gather
-    return [n_docs / seconds[0], n_docs / max(float(part) for part in gather(torch.tensor([seconds[1]])))]
+    return [n_docs / seconds[0], n_docs / max(gather(seconds[1]))]
 
 
 def work(arguments):
@@ -67,33 +72,38 @@ def work(arguments):
     from scipy import sparse
     from saetm import load_corpus
     from saetm.corpus import count_words
-    from saetm.emission import em_pass, fit_background, fit_emission, theta_from_acts
+    from saetm.emission import em_pass, fit_background, theta_from_acts
+    from saetm.word_fitting import fit_emission, pick_visit
     from saetm.ranks import is_first, joined, part, size, stack_rows, wait
-    from saetm.sae import encode_sparse
-    from saetm.training import fit_sae
+    from saetm.sae import SAE, encode_sparse, set_scaling_
+    from saetm.sae_fitting import fit_sae
+    from saetm.training import start_at_documents_
     torch.set_num_threads(1)
     emb, found, folder = embeddings(arguments.embeddings), {}, Path(arguments.worker)
     bow = count_words(load_corpus("wikipedia").text.tolist()).counts
     with joined():
         if arguments.check_steps:
-            for name, slices in (("default", None), ("one_slice", size())):
+            for name in ("float32", "auto"):
                 losses = []
-                sae = fit_sae(emb, LATENTS, k=K, steps=arguments.check_steps, slices=slices, every=1, on_step=lambda i, values: losses.append(values["loss"]))
+                def note(i, values): losses.append(values["loss"])
+                sae = fit_sae(emb, LATENTS, k=K, steps=arguments.check_steps, precision=name, every=1, on_step=note)
                 found[f"losses_{name}"] = losses
-                if name == "default":
-                    theta = theta_from_acts(stack_rows(encode_sparse(sae, emb[part(len(emb))])))
-                    emission = fit_emission(theta, bow, numba=bool(find_spec("numba"))).emission
-                    if is_first(): np.save(folder / f"emission-{size()}.npy", emission.toarray())
+            sae = start_at_documents_(set_scaling_(SAE(emb.shape[1], LATENTS, "topk", K), emb), emb)
+            theta = theta_from_acts(stack_rows(encode_sparse(sae, emb[part(len(emb))])))
+            emission = fit_emission(theta, bow, numba=bool(find_spec("numba"))).emission
+            if is_first(): np.save(folder / f"emission-{size()}.npy", emission.toarray())
         else:
             for batch_size in arguments.sizes: found[f"batch_{batch_size}"], found["exchange_ms"] = throughput(emb, batch_size, max(8, arguments.steps * 1024 // batch_size))
             rng, bow = np.random.default_rng(0), sparse.vstack([bow] * COPIES, format="csr")
             n_docs = bow.shape[0]
             theta = theta_from_acts(sparse.csr_matrix((rng.exponential(size=K * n_docs), rng.integers(LATENTS, size=K * n_docs), np.arange(0, K * n_docs + 1, K)), shape=(n_docs, LATENTS)))
-            background, numba = fit_background(bow), bool(find_spec("numba"))
-            emission = em_pass(theta, bow, None, background, across=size() > 1, numba=numba).emission
+            own = np.zeros(n_docs, bool)
+            own[part(n_docs)] = True
+            settings = dict(background=fit_background(bow), visit=pick_visit(bow), rows=own, over_ranks=size() > 1)
+            emission = em_pass(theta, bow, None, **settings).emission
             wait()
             start = np.array([time.perf_counter(), time.process_time()])
-            emission = em_pass(theta, bow, emission, background, across=size() > 1, numba=numba).emission
+            emission = em_pass(theta, bow, emission, **settings).emission
             found["emission"] = rates(n_docs, np.array([time.perf_counter(), time.process_time()]) - start)
         if is_first(): (folder / f"found-{size()}.json").write_text(json.dumps(found))
 
@@ -122,9 +132,10 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         if arguments.check_steps:
             curves = [start(n, folder, arguments, arguments.check_steps) for n in (1, 2)]
-            for name, key in (("loss_off", "losses_default"), ("loss_off_one_slice", "losses_one_slice")):
-                one, two = (np.array(found[key]) for found in curves)
-                off[name] = float((np.abs(one - two) / one).max())
+            for name in ("float32", "auto"):
+                one, two = (np.array(found[f"losses_{name}"]) for found in curves)
+                off[f"loss_off_{name}"] = float((np.abs(one - two) / one).max())
+                if name == "float32": off["loss_off_100"] = float((np.abs(one - two) / one)[:100].max())
             off["emission_off"] = float(np.abs(np.load(f"{folder}/emission-1.npy") - np.load(f"{folder}/emission-2.npy")).max())
             print(", ".join(f"{name} {value:.1e}" for name, value in off.items()), flush=True)
         for number in range(arguments.rounds):
@@ -137,7 +148,7 @@ def main():
     middle = {name: round(statistics.median(values), 2) for name, values in ratios.items()}
     machine = dict(processor=platform.machine(), cores=os.cpu_count(), threads_a_process=1, torch=__import__("torch").__version__, backend="gloo")
     print(json.dumps(dict(bench="distributed", ratio=middle[f"batch_{largest}"], ratio_batch=largest, ratios=[round(value, 2) for value in ratios[f"batch_{largest}"]], ratios_by_name=middle, ratios_by_cpu=by_cpu,
-                          exchange_ms=round(statistics.median(two["exchange_ms"] for _, two in rates), 1), agree=off.get("loss_off"), **off, machine=machine)))
+                          exchange_ms=round(statistics.median(two["exchange_ms"] for _, two in rates), 1), agree=off.get("loss_off_float32"), **off, machine=machine)))
 
 
 if __name__ == "__main__":

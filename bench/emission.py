@@ -15,9 +15,10 @@ import torch
 from saetm.corpus import count_words
 from saetm.data import load_corpus
 from saetm.embedding import embed_to_shards
-from saetm.emission import fit_emission, perplexity, theta_from_acts
+from saetm.emission import perplexity, theta_from_acts
+from saetm.word_fitting import fit_emission
 from saetm.sae import encode_sparse
-from saetm.training import fit_sae
+from saetm.sae_fitting import fit_sae
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--rows", type=int, default=None)

@@ -68,7 +68,7 @@ def make_documents(n_docs=1_000_000, n_active=N_ACTIVE, n_latents=N_LATENTS, n_w
 
 def fit_on(device, theta, bow, **settings):
     "Run `fit_emission` on a device -> its result, and seconds by the clock."
-    from saetm.emission import fit_emission
+    from saetm.word_fitting import fit_emission
     start = time.perf_counter()
     found = fit_emission(theta, bow, device=device, **settings)                    # the emission is back in memory: nothing is left to wait for
     return found, time.perf_counter() - start
@@ -131,9 +131,11 @@ def quality(seeds=(0, 1, 2)):
     from saetm.corpus import count_words
     from saetm.data import load_corpus
     from saetm.embedding import embed
-    from saetm.emission import _fit_em, _from_device, _steps_on_device, fit_background, fit_emission, idf_weights, perplexity, theta_from_acts
+    from saetm.emission import fit_background, fit_em, idf_weights, perplexity, theta_from_acts
+    from saetm.fast.words import from_device
+    from saetm.word_fitting import fit_emission, steps_on_device
     from saetm.sae import encode_sparse
-    from saetm.training import fit_sae
+    from saetm.sae_fitting import fit_sae
     docs = load_corpus("wikipedia").text.tolist()
     emb, bow = np.asarray(embed(docs, "wordllama")), count_words(docs, min_df=5).counts
     order = np.random.default_rng(2026).permutation(len(docs))                      # not the numbers by which an SAE chooses the documents that it starts from
@@ -143,9 +145,9 @@ def quality(seeds=(0, 1, 2)):
         theta = theta_from_acts(encode_sparse(fit_sae(emb, seed=seed, steps=1000), emb, attribution=True))
         plain, compiled = (fit_emission(theta[fit], bow[fit], seed=seed, passes=3, numba=numba) for numba in (False, True))
         weights = idf_weights(bow[fit].getnnz(0), len(fit))
-        steps = _steps_on_device(theta[fit], bow[fit], weights, fit_background(bow[fit]), .1, 0., None, 2**22, "cpu")
-        found = [plain.emission, compiled.emission, _from_device(_fit_em(*steps, 3, False, None)[0])]
-        scores = [perplexity(theta[test], bow[test], emission, plain.background, numba=False) for emission in found]
+        steps = steps_on_device(theta[fit], bow[fit], weights, fit_background(bow[fit]), .1, 0., None, 2**22, "cpu")
+        found = [plain.emission, compiled.emission, from_device(fit_em(*steps, 3, False)[0])]
+        scores = [perplexity(theta[test], bow[test], emission, plain.background) for emission in found]
         worst = max(float(np.abs(other.toarray() / np.maximum(dense, 1e-30) - 1)[dense > 1e-12].max()) for other in found[1:] for dense in [plain.emission.toarray()])
         print(f"| {seed} | " + " | ".join(f"{score:.4f}" for score in scores) + f" | {worst:.1e} |", flush=True)
 
@@ -171,18 +173,19 @@ def main():
 
     import numba
     import torch
-    from saetm.emission import em_pass, em_pass_on, fit_background
+    from saetm.emission import em_pass, fit_background
+    from saetm.fast.words import compiled_visit, em_pass_on
     torch.set_num_threads(args.threads)
     pi, (theta, bow) = .1, make_documents(args.docs)
     background = fit_background(bow)
-    compiling = timed(em_pass, theta[:100], bow[:100], None, background, numba=True)[1]
-    emission = em_pass(theta, bow, None, background, numba=True).emission
+    compiling = timed(em_pass, theta[:100], bow[:100], None, background, visit=compiled_visit())[1]
+    emission = em_pass(theta, bow, None, background, visit=compiled_visit()).emission
     print(f"{args.docs:,} documents, {bow.nnz / args.docs:.1f} words and {theta.nnz / args.docs:.1f} features in each; {emission.nnz / np.prod(emission.shape):.0%} of the emission is not zero", flush=True)
     by_feature, dense = emission.tocsr(), emission.toarray(order="C")
     ways = dict(sparse=(by_feature, 400), dense=(dense, 2000), gathered=(dense, 20_000))
     seconds = {name: [] for name in ["em_pass", *ways]}
     for number in range(args.rounds):
-        cpu, clock, _ = timed(em_pass, theta, bow, emission, background, pi, numba=True)
+        cpu, clock, _ = timed(em_pass, theta, bow, emission, background, pi, visit=compiled_visit())
         seconds["em_pass"].append((cpu, clock))
         for way, (matrix, n) in ways.items():
             n = min(n, args.docs)
@@ -197,7 +200,7 @@ def main():
     gradient = scipy_gradient(some, counts, dense, background, pi, "gathered").tocsr()
     said = gradient.multiply(dense).tocsr()
     reference = sparse.diags(1 / np.maximum(np.asarray(said.sum(1)).ravel(), 1e-30)) @ said
-    agree, agree_torch = difference(em_pass(some, counts, emission, background, pi, numba=True).emission, reference), difference(em_pass_on("cpu", some, counts, emission, background, pi).emission, reference)
+    agree, agree_torch = difference(em_pass(some, counts, emission, background, pi, visit=compiled_visit()).emission, reference), difference(em_pass_on("cpu", some, counts, emission, background, pi).emission, reference)
     machine = dict(processor=platform.processor() or platform.machine(), cores=os.cpu_count(), threads=args.threads, numpy=np.__version__, scipy=scipy.__version__, numba=numba.__version__, torch=torch.__version__)
     print(json.dumps(dict(bench="emission_scale", ratio=float(np.median(ratios)), ratios=ratios, ratio_wall=float(np.median(walls)), ratios_wall=walls, agree=agree, agree_torch=agree_torch, against=quickest, docs=args.docs, counts=bow.nnz,
         documents_of_scipy={way: min(n, args.docs) for way, (_, n) in ways.items()}, cpu_seconds={name: [round(cpu, 1) for cpu, _ in times] for name, times in seconds.items()},

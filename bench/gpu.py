@@ -38,9 +38,9 @@ from scipy import sparse
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from saetm.gpu import DeviceShuffle, GPUStep, roofline  # noqa: E402
-from saetm.kernels import centred_rows, dense_acts, find_entries, product, spread, triton  # noqa: E402
-from saetm.sae import SAE, set_scaling_, set_threshold_  # noqa: E402
+from saetm.fast.gpu import DeviceShuffle, GPUStep, roofline  # noqa: E402
+from saetm.fast.kernels import centred_rows, dense_acts, find_entries, product, spread, triton  # noqa: E402
+from saetm.sae import SAE, set_scaling_  # noqa: E402
 from saetm.training import SAEStep, Shuffle, default_lr, fit, start_at_documents_, warm_then_decay  # noqa: E402
 
 ROWS = ("ceilings", "agree", "paper", "wide", "emission", "quality", "reading")
@@ -111,7 +111,7 @@ class Plain:
     "The plain step: float32 without TF32, everything dense, autograd, torch's Adam."
 
     def __init__(self, sae, emb, lr, dead_after):
-        self.emb, self.step = emb, SAEStep(sae, dead_after=dead_after, fast=False)
+        self.emb, self.step = emb, SAEStep(sae, dead_after=dead_after)
         self.optimizer = torch.optim.Adam(sae.parameters(), lr=lr)
 
     def __call__(self, index):
@@ -124,7 +124,7 @@ class Plain:
 @torch.no_grad()
 def measure(sae, emb, batch=4096):
     "Return explained variance, L0 and dead share on some rows, each for itself."
-    if sae.activation == "batch_topk": set_threshold_(sae, emb.float())
+    sae.activation.calibrate_(sae, emb.float())
     error = variance = nonzeros = 0.0
     fired = torch.zeros(sae.n_latents, dtype=torch.bool, device=emb.device)
     for start in range(0, len(emb), batch):
@@ -183,7 +183,7 @@ def plain_gradient(sae, x, kept):
 @torch.no_grad()
 def kept_by(step, index):
     "Return which entries (n, F) the step keeps: near-equal ones at the edge fall one way or the other by rounding, and this is its way."
-    sae, whole_batch = step.sae, step.sae.activation == "batch_topk"
+    sae, whole_batch = step.sae, step.sae.activation.keeps == "batch"
     _, x = centred_rows(step.emb, index, sae.mean, sae.scale, sae.b_dec, step.dtype, step.fused)
     pre = product(x, step.halves[0].t(), sae.b_enc, half=step.sparse)
     if step.sparse: return spread(find_entries(pre, sae.k, whole_batch, step.fused), sae.n_latents) > 0
@@ -205,7 +205,7 @@ def row_agree(sizes, device, options):
                 kept = kept_by(step, index)
                 with torch.no_grad():
                     pre = sae.pre_acts(x)
-                    acts = sae.activate(pre, training=True)
+                    acts, _ = sae.activation.train(sae, pre)
                     selection = abs(float((pre.relu() * kept).sum(dtype=torch.float64) / acts.sum(dtype=torch.float64)) - 1)
                     more = int(kept.sum()) - int((acts > 0).sum())
                 del pre, acts
@@ -441,7 +441,8 @@ def adamw(documents, rows, held_out, weights, background, pi, batch, seconds, go
 
 def row_emission(sizes, device, options):
     "Words of features: EM beside AdamW on dense logits, from the same documents."
-    from saetm.emission import fit_emission, idf_weights
+    from saetm.emission import idf_weights
+    from saetm.word_fitting import fit_emission
     start = time.perf_counter()
     theta, bow = make_documents(sizes, device)
     made = time.perf_counter() - start

@@ -18,12 +18,13 @@ from sklearn.cluster import KMeans
 from saetm.corpus import count_words, load_documents
 from saetm.data import load_corpus
 from saetm.embedding import embed_to_shards
-from saetm.emission import fit_emission, perplexity, theta_from_acts
+from saetm.emission import perplexity, theta_from_acts
+from saetm.word_fitting import fit_emission
 from saetm.merging import top_words
 from saetm.model import SAETM
 from saetm.settings import default_min_df
 from saetm.sae import encode_sparse
-from saetm.training import fit_sae
+from saetm.sae_fitting import fit_sae
 
 
 def held_out_perplexity(sae, emb, bow, seed, attribution=True, **settings):

@@ -15,7 +15,7 @@ import torch
 from saetm.corpus import atomic_path
 from saetm.ctm import match_atoms, plant_atoms, sample_ctm
 from saetm.sae import encode_sparse
-from saetm.training import fit_sae
+from saetm.sae_fitting import fit_sae
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])

@@ -10,7 +10,7 @@ import argparse, json, os, platform, time
 import numpy as np
 import torch
 
-from saetm.emission import fit_emission
+from saetm.word_fitting import fit_emission
 from saetm.model import SAETM
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -22,10 +22,12 @@ from saetm.corpus import count_words, write_json
 from saetm.data import load_corpus
 from saetm.embedding import load_encoder, pick_precision
 from saetm.emission import em_pass, fit_background
+from saetm.word_fitting import pick_visit
 from saetm.merging import cluster_features
 from saetm.metrics import pairwise_wmd
 from saetm.sae import SAE, encode_sparse, set_scaling_
-from saetm.training import SAEStep, start_at_documents_
+from saetm.fast.sae_cpu import SparseStep
+from saetm.training import start_at_documents_
 
 rows, best = [], {}
 
@@ -68,7 +70,7 @@ def training(d, F, k, batch, against, value):
     x = torch.nn.functional.normalize(torch.randn(batch, d) + 2 * torch.randn(200, d)[torch.randint(200, (batch,))], dim=1)
     sae = start_at_documents_(set_scaling_(SAE(d, F, "topk", k=k), x), x.numpy())
     bf16 = pick_precision("cpu") == "bfloat16"
-    step, optimizer = SAEStep(sae, bf16=bf16), torch.optim.Adam(sae.parameters(), lr=1e-4, fused=True)
+    step, optimizer = SparseStep(sae, bf16=bf16), torch.optim.Adam(sae.parameters(), lr=1e-4, fused=True)
 
     def work(): step(x); optimizer.step(); step.after()
     note("training", against, value, seconds_of(work), 2 * batch * d * F + 6 * batch * k * d, 4 * 2 * d * F * 7, kind="bfloat16" if bf16 else "float32", per=batch)
@@ -90,9 +92,9 @@ def words(D, F, V, against, value, per_doc=100, k=32):
     "The second pass of the fit of the words: a number looked up for each count and feature, and one added for each."
     theta, bow = counts_like(D, F, V, per_doc, k)
     background = fit_background(bow)
-    first = em_pass(theta, bow, None, background).emission
+    first = em_pass(theta, bow, None, background, visit=pick_visit(bow)).emission
     pairs = float((np.diff(theta.indptr).astype(float) * np.diff(bow.indptr)).sum())
-    note("words", against, value, seconds_of(lambda: em_pass(theta, bow, first, background), rounds=2), moved=12 * bow.nnz + 8 * theta.nnz + 16 * first.nnz, gathered=2 * pairs, per=D)
+    note("words", against, value, seconds_of(lambda: em_pass(theta, bow, first, background, visit=pick_visit(bow)), rounds=2), moved=12 * bow.nnz + 8 * theta.nnz + 16 * first.nnz, gathered=2 * pairs, per=D)
 
 
 def main():

@@ -24,10 +24,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a waiting thread must not
 import numpy as np
 import torch
 
-from saetm.distributed import slices_of
 from saetm.embedding import pick_precision
+from saetm.fast.sae_cpu import SparseStep
 from saetm.sae import SAE, set_scaling_
-from saetm.training import SAEStep, Shuffle, start_at_documents_
+from saetm.training import Shuffle, start_at_documents_
 
 WIDTH, LATENTS, K, BATCH, LR = 384, 1536, 32, 1024, 1e-3
 
@@ -97,7 +97,7 @@ class OurStep:
     "The step of `fit_sae`."
 
     def __init__(self, sae, precision, numba):
-        self.step = SAEStep(sae, dead_after=30_000, bf16=precision == "bfloat16", numba=numba, across=slices_of(BATCH))
+        self.step = SparseStep(sae, dead_after=30_000, bf16=precision == "bfloat16", numba=numba)
         self.optimizer = torch.optim.Adam(sae.parameters(), lr=LR, fused=True)
 
     def __call__(self, emb):

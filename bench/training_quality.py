@@ -22,17 +22,18 @@ import pandas as pd
 import torch
 
 from saetm.corpus import atomic_path, load_bow
-from saetm.distributed import slices_of
-from saetm.embedding import open_embeddings
-from saetm.emission import fit_emission, perplexity, theta_from_acts
+from saetm.embedding import open_embeddings, pick_precision
+from saetm.fast.sae_cpu import SparseStep, has_sparse_gradient
+from saetm.emission import perplexity, theta_from_acts
+from saetm.word_fitting import fit_emission
 from saetm.sae import SAE, encode_sparse, set_scaling_, set_threshold_
-from saetm import training
-from saetm.training import SAEStep, Shuffle, default_lr, default_steps, fit, measure_sae, pick_precision, start_at_documents_, warm_then_decay
+from saetm.fast import sae_cpu
+from saetm.training import SAEStep, Shuffle, default_lr, default_steps, fit, measure_sae, start_at_documents_, warm_then_decay
 
-PATHS = dict(plain=dict(fast=False), float32=dict(), bfloat16=dict(bf16=True), compiled=dict(bf16=True, numba=True))
+PATHS = dict(plain=dict(plain=True), float32=dict(), bfloat16=dict(bf16=True), compiled=dict(bf16=True, numba=True))
 
 
-def rounded_product(sae, centred, bf16, product=training.encoder_product):
+def rounded_product(sae, centred, bf16, product=sae_cpu.encoder_product):
     "What `encoder_product` computes, without a product of bfloat16 numbers."
     if not bf16: return product(sae, centred, bf16)
     return torch.addmm(sae.b_enc.bfloat16().float(), centred.bfloat16().float(), sae.W_enc.bfloat16().float()).bfloat16()
@@ -42,8 +43,8 @@ def train(emb, architecture, seed, **how):
     "What `fit_sae` does, with the step of your choice; and the CPU seconds of the loop."
     sae = SAE(emb.shape[1], 4 * emb.shape[1], architecture, seed=seed)
     start_at_documents_(set_scaling_(sae, emb), emb, seed=seed)
-    across = None if how.get("fast") is False else slices_of(min(1024, len(emb)))
-    step, steps = SAEStep(sae, dead_after=min(3 * len(emb), 100_000), across=across, **how), default_steps(len(emb))
+    make_step = SAEStep if how.pop("plain", False) or not has_sparse_gradient(sae) else SparseStep
+    step, steps = make_step(sae, dead_after=min(3 * len(emb), 100_000), **(how if make_step is SparseStep else {})), default_steps(len(emb))
     optimizer = torch.optim.Adam(sae.parameters(), lr=default_lr(sae.n_latents), fused=True)
     start = time.process_time()
     fit(step, Shuffle(emb, seed=seed), steps, optimizer, warm_then_decay(steps), step.after)
@@ -84,7 +85,7 @@ def main():
     arguments = arguments.parse_args()
     if arguments.table: return print(table(pd.read_csv(arguments.table)))
     torch.set_num_threads(1)
-    if pick_precision("cpu") != "bfloat16": training.encoder_product = rounded_product
+    if pick_precision("cpu") != "bfloat16": sae_cpu.encoder_product = rounded_product
     rows = []
     for corpus, architecture in [("wikipedia", "topk"), ("tweets", "topk"), ("wikipedia", "batch_topk")]:
         folder = Path(arguments.run) / "corpora" / corpus

@@ -31,7 +31,7 @@ from .metrics import token_sequences
 from .model import RECIPES, SAETM, interpret_features
 from .settings import EmissionSettings, SAESettings, check_settings, default_min_df, settings_of
 from .sae import check_count, check_number, load_sae, save_sae
-from .training import fit_sae
+from .sae_fitting import fit_sae
 import saetm.embedding_baselines
 
 # %% auto #0

@@ -40,14 +40,14 @@ from .merging import corpus_word_vectors
 from .model import (SAETM, Bar, bow_source, check_device, check_model, check_n_topics, check_width, emission_source,
                          interpret_features, load_interpretation, load_shares, open_sae, read_settings, sae_source,
                          save_embeddings, save_interpretation, save_topics, stamp_run, topic_frame, write_settings)
-from .ranks import (RankLost, assigned_place, check_same, check_shared, count_words_by_rank, first_says, is_first,
+from .ranks import (RankLost, assigned_place, broadcast, check_same, check_shared, count_words_by_rank, is_first,
                          joined, may_report, rank, size, wait)
 from .run import Run, load_arrays, save_arrays
 from .sae import load_sae, save_sae
 from .settings import (EmissionSettings, SAESettings, TopicSettings, WordSettings, describe_settings, settings_of,
                             takes)
 from .streams import count_to_shards, documents_bytes, open_bow, stream_documents, write_bow
-from .training import fit_sae
+from .sae_fitting import fit_sae
 
 # %% ../nbs/18_cli.ipynb #18b00009
 _output = SimpleNamespace(quiet=False)
@@ -84,7 +84,7 @@ def keep_settings(
 ):
     "Store the settings of a step that has succeeded, and wait until all processes are here."
     if is_first(): write_settings(run, model)
-    wait(*(run / part for part in ("bow", "embeddings", "sae", "emission")))
+    wait()
 
 # %% ../nbs/18_cli.ipynb #18b0000c
 class Source(NamedTuple):
@@ -122,7 +122,7 @@ class Source(NamedTuple):
         "Read the documents, or open them for reading a few at a time where they are large."
         if self.is_packaged: return self.column(self.text)
         source = open_hub(self.documents[4:], self.split) if self.documents.startswith("hub:") else self.documents
-        large = first_says(documents_bytes(source, self.text) > parse_memory(memory) / 4)
+        large = broadcast(documents_bytes(source, self.text) > parse_memory(memory) / 4)
         of_pictures = self.run is not None and (self.run / "embeddings" / "images.json").exists()
         if not _is_whole(source, memory) and may_stream and large and not of_pictures:
             return stream_documents(source, self.text, self.split)
@@ -271,14 +271,14 @@ def make_sae(
     emb = check_embeddings(open_embeddings(source)) if source else run_embeddings(run)
     model, sizes = run_model(run, settings, emb.shape[1]), sizes_for(memory)
     if source and is_first(): save_embeddings(run / "embeddings", emb, None, None, dtype=np.float32)
-    wait(run / "embeddings")
+    wait()
     of_sae, checkpoints = settings_of(model, SAESettings), run / "sae" / "checkpoints"
     def write():
         with progress("training") as bar:
             sae = fit_sae(run_embeddings(run), seed=model.seed, device=model.device, checkpoint=checkpoints, on_step=bar,
                           hold_mb=sizes.hold_mb, window_mb=sizes.window_mb, **of_sae)
         if is_first(): save_sae(run / "sae", sae, dict(report=sae.report._asdict(), settings=of_sae, seed=model.seed))
-    run.make("sae", first_says(is_first() and sae_source(model, run)), write)
+    run.make("sae", broadcast(is_first() and sae_source(model, run)), write)
     if is_first(): shutil.rmtree(checkpoints, ignore_errors=True)
     keep_settings(run, model)
     report = read_json(run / "sae" / "settings.json")["report"]
@@ -296,7 +296,7 @@ def take_sae(
     if is_first():
         save_sae(run / "sae", sae, dict(source=str(source)))
         run.stamp("sae", dict(source=str(source)))
-    wait(run / "sae")
+    wait()
 
 
 def check_rows(
@@ -321,7 +321,7 @@ def make_emission(
     check_rows(run)
     run.check("sae")
     emb, bow, sae = run_embeddings(run), open_bow(run / "bow"), load_sae(run / "sae")
-    made_from = first_says(is_first() and emission_source(model, run))
+    made_from = broadcast(is_first() and emission_source(model, run))
     def write():
         where = dict(folder=run / "emission" / "theta", made_from=made_from, sizes=sizes_for(memory))
         with progress("words", "pass") as bar:
@@ -362,6 +362,7 @@ def make_topics(
     if model.n_topics == "auto": model.n_topics = model.choose_n_topics().best
     folder = run / "topics" / str(model.n_topics)
     model.set_n_topics(model.n_topics)
+    run.clean(f"topics/{model.n_topics}")
     save_topics(folder, model.result_, model.vocabulary_)
     model.names_ = load_names(folder)                          # None unless they name these topics
     write_settings(run, model)
@@ -633,7 +634,7 @@ def run_facts(
         facts["embeddings"] = " x ".join(map(str, open_embeddings(run / "embeddings").shape))
     if (run / "sae" / "settings.json").exists():
         about = read_json(run / "sae" / "settings.json")
-        facts["sae"] = f"{about['activation']}, F = {about['n_latents']}, k = {about['k']}"
+        facts["sae"] = f"{about['architecture']}, F = {about['n_latents']}, k = {about['k']}"
         measured = about.get("report", {})
         facts |= {name: round(measured[name], 4) for name in ("explained_variance", "l0", "dead_share") if name in measured}
     if (run / "emission" / "settings.json").exists():

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 
 from .corpus import atomic_path, check_documents, need, read_json, write_json
-from .ranks import check_same, check_shared, first_says, gather, is_first, rank, size, wait
+from .ranks import check_same, check_shared, broadcast, gather, is_first, rank, size, wait
 
 # %% auto #0
 __all__ = ['encode_rows', 'CallableEncoder', 'read_bert', 'bert_layer', 'bert_mean', 'pack_batches', 'text_pieces',
@@ -526,18 +526,18 @@ def shard_items(
     if shard_rows < 1: raise ValueError(f"shard_rows must be 1 or more, got {shard_rows}")
     if dtype not in ("float32", "float16"): raise ValueError(f"dtype must be float32 or float16, got {dtype!r}")
     manifest = _start_manifest(folder, dict(rows=len(items), shard_rows=shard_rows, dtype=dtype, encoder=encoder_name(encoder), checksum=check_same(checksum, "documents or pictures")))
-    todo = first_says([i for i in range(_n_shards(manifest)) if manifest["width"] is None or shard_problem(folder, manifest, i)])
+    todo = broadcast([i for i in range(_n_shards(manifest)) if manifest["width"] is None or shard_problem(folder, manifest, i)])
     done = len(items) - sum(_shard_shape(manifest, i)[0] for i in todo)
     if on_step: on_step(0, {"done": done, "total": len(items)})
     if todo: _make_shards(items, folder, manifest, todo, _load_alike(load, manifest["precision"] or "auto"), batch_size, done, on_step)
-    wait(folder)
+    wait()
     return open_embeddings(folder)
 
 # %% ../nbs/01_embedding.ipynb #d994d0b9
 def _load_alike(load, precision):
     "Load the encoder, in the precision that suits the machine of rank 0."
     encoder = load(precision)
-    precision = first_says(getattr(encoder, "precision", None))
+    precision = broadcast(getattr(encoder, "precision", None))
     return encoder if getattr(encoder, "precision", None) == precision else load(precision)
 
 def _make_shards(docs, folder, manifest, todo, encoder, batch_size, done, on_step):
@@ -557,7 +557,7 @@ def _make_shards(docs, folder, manifest, todo, encoder, batch_size, done, on_ste
             parts.append(rows.astype(manifest["dtype"])); done += len(rows); step += 1
             if on_step: on_step(step, {"done": done, "total": manifest["rows"]})
         _write_shard(folder, manifest, index, np.concatenate(parts))
-    widths = {int(width) for found in gather(torch.tensor([manifest["width"] or 0])) for width in found} - {0}
+    widths = set(gather(manifest["width"])) - {None}
     if len(widths) > 1: raise ValueError(f"encoder {manifest['encoder']!r} returned vectors of different widths, {sorted(widths)}")
     if is_first(): write_json(folder / "manifest.json", manifest | {"width": widths.pop(), "complete": True})
 

@@ -464,7 +464,7 @@ def embed_images_to_shards(
     encode = lambda precision: as_image_encoder(encoder, device, precision)
     emb = shard_items(kept, check.checksum, folder, name, shard_rows, batch_size, dtype, encode, on_step)
     if is_first(): write_image_check(folder, check)
-    wait(folder)
+    wait()
     return emb
 
 # %% ../nbs/01a_images.ipynb #0037f2e2

@@ -21,6 +21,7 @@ from .emission import em_pass, fit_background, idf_weights, mixture, theta_from_
 from .sae import check_count
 from .settings import EmissionSettings, TopicSettings
 from .sparse_shards import column_nnz, row_chunks
+from .word_fitting import pick_visit
 
 # %% ../nbs/06_merging.ipynb #2e396fdb
 def unit_rows(
@@ -331,10 +332,10 @@ def refit_topic_words(
     chunk_nnz=2**22,      # counts handled at a time
 ) -> np.ndarray:          # p(word | topic) (T, V), float32, rows sum to 1
     "Learn the words of each topic, given which documents are about it."
-    emission, damped = None, _Damped(bow)
+    emission, damped, visit = None, _Damped(bow), pick_visit(bow)
     if weights is None: weights = idf_weights(column_nnz(bow), bow.shape[0])
     for _ in range(passes):
-        emission = em_pass(shares, damped, emission, background, pi, chunk_nnz=chunk_nnz, weights=weights).emission
+        emission = em_pass(shares, damped, emission, background, pi, chunk_nnz=chunk_nnz, weights=weights, visit=visit).emission
     words = emission.toarray()
     silent = words.sum(1) == 0                                  # no document of the topic has a word
     words[silent] = background
@@ -506,8 +507,8 @@ def choose_n_topics(
     losses = {}
     for n in [n for n in tried if 2 <= n <= limit]:
         topic_of = merge_features(theta, vectors, n, centre, seed)
-        summed, places = _summed(theta, topic_of, n, [slice(None)]), _Places([slice(None)], None)
-        shares = _share_out(summed, theta.getnnz(1) > 0, n, directions, True, None, .02, places)[0]
+        summed, chunks = _summed(theta, topic_of, n, [slice(None)]), [slice(None)]
+        shares = _share_out(summed, theta.getnnz(1) > 0, n, directions, True, None, TopicSettings.min_share, chunks)[0]
         losses[n] = _held_out_loss(shares, bow, held)
         sums = [loss.sum() for loss in losses.values()]
         if candidates is None and len(sums) > 3 and min(sums) < min(sums[-3:]): break

@@ -28,7 +28,7 @@ from sklearn.base import BaseEstimator
 from .corpus import atomic_path, check_documents, count_words, read_json, write_json
 from .embedding import (WordVectors, check_embeddings, documents_checksum, embed, encoder_name, open_embeddings,
                              word_vectors)
-from .emission import EmissionFit, fit_emission, mixture, theta_from_acts
+from .emission import EmissionFit, mixture, theta_from_acts
 from .memory import Sizes
 from .merging import (Directions, TopicCurve, Topics, centre_rows, choose_n_topics, corpus_word_vectors,
                            describe_topics, feature_vectors, largest_topic, mean_row, merge_features, merge_levels,
@@ -40,7 +40,9 @@ from .settings import (RECIPES, EmissionSettings, Recipe, RunSettings, SAESettin
                             check_settings, find_recipe, settings_of)
 from .sparse_shards import SparseWriter, collect_rows, column_nnz, open_sparse, row_chunks
 from .streams import open_bow, write_bow
-from .training import SAEReport, fit_sae
+from .sae_fitting import fit_sae
+from .training import SAEReport
+from .word_fitting import fit_emission
 
 # %% ../nbs/07_model.ipynb #00e81413
 class Interpretation(NamedTuple):
@@ -68,7 +70,7 @@ def encode_theta(
             acts = encode_sparse(sae, emb[start:start + batch_rows], batch_rows, attribution)
             writer.append(theta_from_acts(acts))
         writer.finish()
-    wait(folder)                                               # where there are several processes
+    wait()                                                     # where there are several processes
     return open_sparse(folder)
 
 

@@ -4,29 +4,25 @@
 
 # %% ../nbs/00a_ranks.ipynb #5022f981
 from __future__ import annotations
-import json
 import os
-import signal
-import socket
-import struct
 import subprocess
 import sys
-import tempfile
-import threading
-import time
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from textwrap import indent
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from .corpus import BagOfWords, check_documents, count_shard, merge_shards
 
 # %% auto #0
-__all__ = ['Place', 'assigned_place', 'RankLost', 'rank', 'size', 'is_first', 'is_one_machine', 'joined', 'Crew', 'sum_', 'total',
-           'add_pairs', 'gather', 'part', 'part_by_weight', 'stack_rows', 'wait', 'first_says', 'share_arrays',
-           'collect_arrays', 'count_words_by_rank', 'may_report', 'check_same', 'check_shared']
+__all__ = ['first_says', 'Place', 'assigned_place', 'RankLost', 'rank', 'size', 'is_first', 'joined', 'torchrun', 'sum_', 'total',
+           'mean_over_ranks', 'wait', 'gather', 'broadcast', 'check_same', 'part', 'stack_rows', 'count_words_by_rank',
+           'may_report', 'check_shared']
 
 # %% ../nbs/00a_ranks.ipynb #9dc568e2
 class Place(NamedTuple):
@@ -43,111 +39,77 @@ def assigned_place(
     "Read from the environment which process this is."
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     if "RANK" not in environment or "MASTER_ADDR" not in environment: return Place()
-    missing = [name for name in names if name not in environment]
-    if missing: raise ValueError(f"RANK is set, {', '.join(missing)} not: start several processes with torchrun, or unset RANK")
+    if missing := [name for name in names if name not in environment]:
+        raise ValueError(f"RANK is set, but not {', '.join(missing)}: start several processes with torchrun, or unset RANK")
     return Place(*(int(environment[name]) for name in names))
 
 # %% ../nbs/00a_ranks.ipynb #afe4c9d8
 class RankLost(RuntimeError):
-    "Raised on the other ranks when one has failed."
+    "Raised when another process of the job has failed or does not answer."
 
 
-_alone = dict(place=Place(), store=None, patient=None, shared=None)
-_job = dict(_alone)                                            # what `joined` fills in
+_job = dict(place=Place(), store=None)  # filled in by `joined`
 
-def rank() -> int: return _job["place"].rank                   # 0 when alone
-def size() -> int: return _job["place"].size                   # 1 when alone
-def is_first() -> bool: return rank() == 0
-def is_one_machine() -> bool: return _job["place"].local_size == size()    # then its memory and its files are everybody's
 
-# %% ../nbs/00a_ranks.ipynb #da8def98
-@contextmanager
-def _exchange():
-    "Tell a lost rank from an error of one's own."
-    try: yield
-    except RuntimeError as error:
-        if isinstance(error, RankLost): raise
-        raise RankLost(f"another of the {size()} processes has failed or does not answer ({str(error).splitlines()[0][:120]})") from error
+def rank() -> int:       # 0..size-1; 0 in a single process
+    "Return the number of this process."
+    return _job["place"].rank
 
-def _on_terminate(number, frame): raise RankLost(f"another of the {size()} processes has failed")    # torchrun ends the rest
 
-@contextmanager
-def _terminated():
-    "Raise where torchrun ends this process, so that no file is left half written."
-    if threading.current_thread() is not threading.main_thread(): yield; return
-    before = signal.signal(signal.SIGTERM, _on_terminate)
-    try: yield
-    except BaseException: signal.signal(signal.SIGTERM, signal.SIG_IGN); raise     # the process ends by itself, when it has told its error
-    signal.signal(signal.SIGTERM, before)
+def size() -> int:       # 1 or more
+    "Return the number of processes that have joined."
+    return _job["place"].size
 
-# %% ../nbs/00a_ranks.ipynb #3ac41e07
-@contextmanager
-def _connected(place, minutes):
-    "Connect the processes of a job with each other, and watch over them where they are on several machines."
-    import torch
-    import torch.distributed as dist
-    from torch.distributed.rendezvous import rendezvous
-    before, store = _sockets(), next(rendezvous("env://"))[0]
-    _job.update(place=place, store=store)
-    several, ended = not is_one_machine(), threading.Event()
-    if several and threading.current_thread() is threading.main_thread(): threading.Thread(target=_watch, args=(store, ended), daemon=True).start()
-    if interface := _interface(place, store): os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
-    try:
-        dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.size, timeout=timedelta(minutes=minutes))
-        _job.update(patient=dist.new_group(backend="gloo", timeout=timedelta(days=30)))
-    except RuntimeError as error:
-        raise ConnectionError(f"process {place.rank} on {socket.gethostname()} does not reach the other {place.size - 1} through {os.environ.get('GLOO_SOCKET_IFNAME', 'the address of its name')}: name the network "
-                              f"interface between the machines in GLOO_SOCKET_IFNAME, and let any port through ({str(error).splitlines()[0][:120]})") from error
-    if several: _notice_silence(_sockets() - before)
-    yield
-    ended.set()
+
+def is_first() -> bool:  # True in a single process
+    "Tell whether this is rank 0, which writes the files."
+    return rank() == 0
 
 # %% ../nbs/00a_ranks.ipynb #1873b010
 @contextmanager
 def joined(
-    minutes=30,  # longest time an exchange may take before the others are given up
-):               # yields the `Place`
+    minutes=180,  # longest time that an exchange waits for the other processes
+):                # yields the `Place`
     "Join the other processes of the job for the length of the block."
     place = assigned_place()
-    if place.size == 1 or _job["store"] is not None: yield _job["place"]; return
+    if place.size == 1 or size() > 1:
+        yield _job["place"]
+        return
     import torch
     import torch.distributed as dist
     if torch.cuda.is_available(): torch.cuda.set_device(place.local_rank)
-    with _terminated(), _connected(place, minutes): yield place
-    _job.update(_alone)                                        # after an error the process ends as it is: a farewell might never be answered
+    store = next(dist.rendezvous("env://"))[0]
+    dist.init_process_group(store=store, rank=place.rank, world_size=place.size, timeout=timedelta(minutes=minutes))
+    _job.update(place=place, store=store)
+    yield place                                  # an error ends the process: leaving the group might wait for a rank that has gone
+    _job.update(place=Place(), store=None)
     dist.destroy_process_group()
 
 # %% ../nbs/00a_ranks.ipynb #039b6720
-_LOOP = """
-import contextlib, io, json, sys
-from saetm.ranks import *; import numpy as np, torch
-torch.set_num_threads(1)
-with joined():
-    for line in sys.stdin:
-        with contextlib.redirect_stdout(io.StringIO()) as said: exec(json.loads(line))
-        print(json.dumps(said.getvalue().strip()), flush=True)
-"""
-
-class Crew:
-    "Python processes on this machine that have joined: `crew(lines)` runs lines in all of them and returns what each prints, None where it has ended."
-    def __init__(
-        self,
-        n=2,         # how many
-        machines=1,  # how many machines to imitate: without shared memory then, and with all checks
-    ):
-        with socket.socket() as free: free.bind(("127.0.0.1", 0)); port = free.getsockname()[1]
-        job = os.environ | dict(OMP_NUM_THREADS="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE=str(n), LOCAL_WORLD_SIZE=str(n // machines))
-        start = lambda r: subprocess.Popen([sys.executable, "-c", _LOOP], env=job | dict(RANK=str(r), LOCAL_RANK=str(r % (n // machines))), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.processes = [start(r) for r in range(n)]
-    def __call__(self, lines):
-        for p in self.processes:
-            if p.poll() is None: print(json.dumps(lines), file=p.stdin, flush=True)
-        return [json.loads(answer) if (answer := p.stdout.readline()) else None for p in self.processes]
-    def end(self):
-        for p in self.processes: p.communicate()
+def torchrun(
+    lines,     # Python code, run inside `with joined():` with the names of this module
+    n=2,       # number of processes
+) -> list:     # what each of them prints
+    "Run code in several processes on this machine, with one thread each."
+    with TemporaryDirectory() as folder:
+        script = Path(folder) / "job.py"
+        script.write_text("from saetm.ranks import *\nwith joined():\n" + indent(lines.strip("\n"), "    "))
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}"]
+        command += ["--redirects=1", f"--log-dir={folder}", str(script)]          # 1: a file for what each prints
+        job = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+        if job.returncode: raise RuntimeError(job.stderr)
+        return [path.read_text().strip() for path in sorted(Path(folder).rglob("stdout.log"))]
 
 # %% ../nbs/00a_ranks.ipynb #dc302813
+@contextmanager
+def _exchange():
+    "Raise `RankLost` where an exchange with the other processes fails."
+    try: yield
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0][:120]
+        raise RankLost(f"another of the {size()} processes has failed or does not answer ({reason})") from error
+
+
 def sum_(
     tensor,  # torch tensor or contiguous NumPy array, of the same shape on all ranks; changed in place
 ):           # the same object, now the sum over all ranks
@@ -155,12 +117,7 @@ def sum_(
     if size() == 1: return tensor
     import torch
     import torch.distributed as dist
-    values = torch.from_numpy(tensor) if isinstance(tensor, np.ndarray) else tensor
-    with _exchange():
-        rows = _rows_of_all(values)
-        if rows is None: dist.all_reduce(values)
-        elif len(rows) == 2: torch.add(*rows, out=values)
-        else: values.copy_(add_pairs(rows))
+    with _exchange(): dist.all_reduce(torch.as_tensor(tensor))
     return tensor
 
 
@@ -170,70 +127,64 @@ def total(
     "Add up plain numbers over all ranks."
     return sum_(np.array(numbers, np.float64)).tolist()
 
-# %% ../nbs/00a_ranks.ipynb #54a7ed02
-def add_pairs(
-    terms,  # tensors or numbers, in order
-):          # their sum
-    "Add up pairs, then pairs of pairs, and so on: the same sum whether one process has all terms or two have half of them each."
-    while len(terms) > 1: terms = [terms[i] + terms[i + 1] if i + 1 < len(terms) else terms[i] for i in range(0, len(terms), 2)]
-    return terms[0]
 
-def _rows_of_all(values):
-    "Bring the tensors of all ranks together, in their order; None where the network adds them up."
+def mean_over_ranks(
+    value,  # torch tensor, a mean over documents of this rank
+    n,      # how many documents
+):          # the mean over the documents of all ranks; its gradient is that of `value`
+    "Average a mean over all ranks."
+    if size() == 1: return value
     import torch
-    import torch.distributed as dist
-    if values.device.type != "cpu": return None
-    if values.nbytes < 2**16:
-        if size() == 2: return None                            # two numbers have one order
-        rows = [torch.empty(values.shape, dtype=values.dtype) for _ in range(size())]
-        dist.all_gather(rows, values.contiguous())
-        return rows
-    rows = _shared_rows(values.nbytes)
-    if rows is None: return None
-    rows = [row.view(values.dtype).view(values.shape) for row in rows]
-    rows[rank()].copy_(values)
-    dist.all_reduce(torch.zeros(1))                            # all have written
-    return rows
+    sums = sum_(torch.cat([value.detach().reshape(-1), value.new_ones(1)]) * n)
+    return value + ((sums[:-1] / sums[-1]).view_as(value) - value.detach())
 
-# %% ../nbs/00a_ranks.ipynb #54a7ed04
-def _shared_rows(n_bytes):
-    "Return memory that all ranks see, a row of bytes for each; None where there is none."
-    if _job["shared"] is None or _job["shared"] and _job["shared"][0].shape[1] < n_bytes: _job["shared"] = _share_memory(-(-n_bytes // 2**20) * 2**20)
-    if not _job["shared"]: return None
-    _job["shared"].reverse()                                   # two places in turn
-    return _job["shared"][0][:, :n_bytes]
 
-def _share_memory(n_bytes):
-    "Map two pieces of memory (size, n_bytes) that the ranks of one machine see; an empty list where that cannot be."
-    import torch
-    path = None
-    if is_first() and is_one_machine() and os.path.isdir("/dev/shm"):
-        handle, path = tempfile.mkstemp(prefix="saetm-", dir="/dev/shm")
-        try: os.posix_fallocate(handle, 0, 2 * size() * n_bytes)           # there must be room, now
-        except OSError: os.unlink(path); path = None
-        finally: os.close(handle)
-    path = first_says(path)
-    if path is None: return []
-    pieces = [torch.from_numpy(piece) for piece in np.memmap(path, np.uint8, "r+", shape=(2, size(), n_bytes))]
-    wait()
-    if is_first(): os.unlink(path)                             # the memory stays until all have let go of it
-    return pieces
+def wait(
+    *folders,  # not used
+):
+    "Wait until all ranks are here."
+    total(0)
 
 # %% ../nbs/00a_ranks.ipynb #47e2dcd4
 def gather(
-    values,        # one-dimensional torch tensor, of any length, of the same kind on all ranks
-    lengths=None,  # the lengths on all ranks, where they are known; None asks for them first
-) -> list:         # those of all ranks, in their order
-    "Collect one-dimensional tensors from all ranks."
-    if size() == 1: return [values]
-    import torch
+    value,             # any Python object of this rank
+    only_first=False,  # send them to rank 0 alone
+) -> list:             # the objects of all ranks, in their order; None where they were not sent
+    "Collect an object from every rank."
+    if size() == 1: return [value]
     import torch.distributed as dist
-    if lengths is None: lengths = sum_(torch.eye(size(), dtype=torch.int64, device=values.device)[rank()] * len(values)).tolist()
-    padded = values.new_zeros(max(lengths))
-    padded[:len(values)] = values
-    parts = [torch.empty_like(padded) for _ in lengths]
-    with _exchange(): dist.all_gather(parts, padded)
-    return [part[:n] for part, n in zip(parts, lengths)]
+    found = None if only_first and not is_first() else [None] * size()
+    with _exchange():
+        if only_first: dist.gather_object(value, found)
+        else: dist.all_gather_object(found, value)
+    return found
+
+
+def broadcast(
+    value,  # any Python object; that of rank 0 counts
+):          # rank 0's object, on all ranks
+    "Send an object from rank 0 to every rank."
+    if size() == 1: return value
+    import torch.distributed as dist
+    found = [value]
+    with _exchange(): dist.broadcast_object_list(found, 0)
+    return found[0]
+
+
+first_says = broadcast  # the name it had before
+
+
+def check_same(
+    value,  # of this rank
+    what,   # its name, in the plural, for the message
+):          # the value
+    "Raise unless all ranks have the same value."
+    values = gather(value)
+    different = [str(r) for r, other in enumerate(values) if other != values[0]]
+    if different:
+        raise ValueError(f"{what} must be the same for all {size()} processes; "
+                         f"those of process {', '.join(different)} differ from those of process 0")
+    return value
 
 # %% ../nbs/00a_ranks.ipynb #691611d3
 def part(
@@ -241,110 +192,15 @@ def part(
     place=None,  # (rank, size, ...); None: this process
 ) -> slice:      # the part of this rank
     "Return this rank's part of `range(n)`."
-    place = place or _job["place"]
-    return slice(n * place[0] // place[1], n * (place[0] + 1) // place[1])
+    number, n_parts, *_ = place or _job["place"]
+    return slice(n * number // n_parts, n * (number + 1) // n_parts)
 
-# %% ../nbs/00a_ranks.ipynb #b8364557
-def part_by_weight(
-    weights,     # work of each document (D,), >= 0
-    place=None,  # (rank, size, ...); None: this process
-) -> slice:      # the part of this rank
-    "Return this rank's part of the documents, each part with about the same work."
-    place = place or _job["place"]
-    done = np.concatenate([[0], np.cumsum(weights, dtype=np.float64)])
-    cut = lambda r: len(weights) if r == place[1] else int(np.searchsorted(done, done[-1] * r / place[1]))
-    return slice(cut(place[0]), cut(place[0] + 1))
 
-# %% ../nbs/00a_ranks.ipynb #57ac0001
 def stack_rows(
-    matrix,  # CSR (n, C), the rows of this rank
-):           # CSR, the rows of all ranks in their order; alone, the matrix itself
-    "Put the rows of all ranks under each other."
-    if size() == 1: return matrix
-    import torch
-    from scipy import sparse
-    data, indices, lengths = (np.concatenate([part.numpy() for part in gather(torch.from_numpy(np.ascontiguousarray(array)))]) for array in (matrix.data, matrix.indices, np.diff(matrix.indptr)))
-    return sparse.csr_matrix((data, indices, np.concatenate([[0], np.cumsum(lengths)])), shape=(len(lengths), matrix.shape[1]))
-
-# %% ../nbs/00a_ranks.ipynb #f4b62e78
-def wait(
-    *folders,  # where others may have written
-):
-    "Wait until all ranks are here, and see what has been written in some folders."
-    if size() == 1: return
-    import torch
-    import torch.distributed as dist
-    with _exchange(): dist.all_reduce(torch.zeros(1), group=_job["patient"])
-    if not is_one_machine():
-        for folder in folders: _look(folder)
-
-
-def _look(folder):
-    "Open a folder and those above it: then a network file system asks what is new in them, instead of remembering for half a minute that something was not there."
-    for place in (*reversed(Path(folder).absolute().parents), Path(folder)):
-        try: os.close(os.open(place, os.O_RDONLY))
-        except OSError: pass                                   # not there, or not to be listed
-
-
-def first_says(
-    value,  # anything JSON can hold; that of rank 0 counts
-):          # rank 0's value, on all ranks
-    "Take over what rank 0 has."
-    if size() == 1: return value
-    return json.loads(bytes(share_arrays(dict(text=np.frombuffer(json.dumps(value).encode(), np.uint8)) if is_first() else None)["text"]))
-
-# %% ../nbs/00a_ranks.ipynb #5620ff63
-def _pack(arrays):
-    "Return arrays as one array of bytes: the length of a header, the header, the arrays."
-    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    header = json.dumps({name: [str(array.dtype), list(array.shape)] for name, array in arrays.items()}).encode()
-    return np.concatenate([np.frombuffer(len(header).to_bytes(8, "little") + header, np.uint8), *(array.reshape(-1).view(np.uint8) for array in arrays.values())])
-
-def _unpack(data):
-    "Return the arrays of `_pack`, by name."
-    start = 8 + int.from_bytes(data[:8].tobytes(), "little")
-    arrays = {}
-    for name, (dtype, shape) in json.loads(data[8:start].tobytes()).items():
-        n_bytes = np.dtype(dtype).itemsize * int(np.prod(shape, dtype=np.int64))
-        arrays[name], start = data[start:start + n_bytes].copy().view(dtype).reshape(shape), start + n_bytes
-    return arrays
-
-# %% ../nbs/00a_ranks.ipynb #2052d30a
-def share_arrays(
-    arrays,  # arrays by name; those of rank 0 count, the others give None
-) -> dict:   # rank 0's arrays, on all ranks
-    "Send arrays from rank 0 to all."
-    if size() == 1: return arrays
-    import torch
-    import torch.distributed as dist
-    data = _pack(arrays) if is_first() else None
-    n_bytes = torch.tensor([len(data) if is_first() else 0])
-    with _exchange():
-        dist.broadcast(n_bytes, 0, group=_job["patient"])
-        data = torch.from_numpy(data) if is_first() else torch.empty(int(n_bytes), dtype=torch.uint8)
-        dist.broadcast(data, 0, group=_job["patient"])
-    return arrays if is_first() else _unpack(data.numpy())
-
-
-def collect_arrays(
-    arrays,     # arrays by name, of this rank
-) -> list:      # on rank 0 those of all ranks, in their order; None on the others
-    "Send arrays from all ranks to rank 0."
-    if size() == 1: return [arrays]
-    import torch
-    import torch.distributed as dist
-    found, lengths = [arrays], []
-    data = None if is_first() else torch.from_numpy(_pack(arrays))
-    with _exchange():
-        for r in range(1, size()):
-            n_bytes = torch.tensor([0 if is_first() else len(data)])
-            if is_first():
-                dist.recv(n_bytes, r, group=_job["patient"])
-                received = torch.empty(int(n_bytes), dtype=torch.uint8)
-                dist.recv(received, r, group=_job["patient"])
-                found.append(_unpack(received.numpy()))
-            elif r == rank(): dist.send(n_bytes, 0, group=_job["patient"]); dist.send(data, 0, group=_job["patient"])
-    return found if is_first() else None
+    matrix,              # CSR (n, C), the rows of this rank
+) -> sparse.csr_matrix:  # the rows of all ranks in their order
+    "Stack the rows of all ranks."
+    return matrix if size() == 1 else sparse.vstack(gather(matrix), format="csr")
 
 # %% ../nbs/00a_ranks.ipynb #8fa8c48c
 def count_words_by_rank(
@@ -353,127 +209,33 @@ def count_words_by_rank(
     max_df=0.5,       # as for `count_words`
     max_words=None,   # as for `count_words`
     **settings,       # vocabulary, tokenizer, language, lemmas of `count_shard`
-) -> BagOfWords:      # on rank 0 the counts of all documents, exactly those of `count_words`; None on the others
+) -> BagOfWords:      # on rank 0 the counts of all documents, those of `count_words`; None on the others
     "Count the words of documents, each rank its part."
-    mine = count_shard(check_documents(docs)[part(len(docs))], **settings)
-    text = lambda value: np.frombuffer(json.dumps(value).encode(), np.uint8)
-    arrays = dict(data=mine.counts.data, indices=mine.counts.indices, indptr=mine.counts.indptr, doc_freq=mine.doc_freq, about=text([mine.vocabulary, mine.n_empty, mine.settings]))
-    found = collect_arrays(arrays)
-    return merge_shards([_bag(arrays) for arrays in found], min_df, max_df, max_words) if is_first() else None
-
-def _bag(arrays):
-    "Return the counts that were sent as arrays."
-    from scipy import sparse
-    words, n_empty, settings = json.loads(bytes(arrays["about"]))
-    counts = sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(len(arrays["indptr"]) - 1, len(words)))
-    return BagOfWords(counts, words, arrays["doc_freq"], n_empty, settings)
+    shards = gather(count_shard(check_documents(docs)[part(len(docs))], **settings), only_first=True)
+    return merge_shards(shards, min_df, max_df, max_words) if is_first() else None
 
 # %% ../nbs/00a_ranks.ipynb #4a2eb6da
 def may_report(
     error,    # what was raised on this rank
 ) -> bool:    # whether this rank is the one to print it
     "Decide which rank prints an error, so that it is read once."
-    store = _job["store"]
-    if store is None: return assigned_place().local_rank == 0  # before the ranks have met, all make the same errors
-    try:
-        limit = time.monotonic() + (0 if is_first() or isinstance(error, RankLost) else 1)       # an error of all is rank 0's to print
-        while time.monotonic() < limit and not store.check(["failed"]): time.sleep(.02)
-        return store.add("failed", 1) == 1
-    except RuntimeError: return True                           # the store has gone with its process
-
-# %% ../nbs/00a_ranks.ipynb #3ac41e02
-def _address_towards(
-    host,   # name or address of a machine
-) -> str:   # the address by which this machine reaches it; nothing is sent
-    "Tell from which address another machine is reached."
-    family, kind, protocol, _, where = min(socket.getaddrinfo(host, 1, type=socket.SOCK_DGRAM), key=lambda found: found[0] != socket.AF_INET)
-    with socket.socket(family, kind, protocol) as probe: probe.connect(where); return probe.getsockname()[0]
-
-def _is_loopback(address): return address.startswith("127.") or address == "::1"
-
-def _interface_of(
-    address,   # an IPv4 address of this machine
-):             # name of its network interface; None where that cannot be told
-    "Find the network interface that has an address."
-    if not sys.platform.startswith("linux"): return None
-    import fcntl
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        for _, name in socket.if_nameindex():
-            try: found = fcntl.ioctl(probe, 0x8915, struct.pack("256s", name.encode()[:15]))[20:24]     # SIOCGIFADDR
-            except OSError: continue                           # it has none
-            if socket.inet_ntoa(found) == address: return name
-
-def _interface(place, store):
-    "Choose the network interface for the processes of a job; None leaves it to gloo."
-    if place.local_size == place.size: return "lo0" if sys.platform == "darwin" else "lo"
-    address = _address_towards(os.environ["MASTER_ADDR"])
-    store.set(f"address-{place.rank}", address)
-    if _is_loopback(address):                                  # this is the machine that was named
-        others = [store.get(f"address-{r}").decode() for r in range(place.size)]
-        address = next((_address_towards(other) for other in others if not _is_loopback(other)), address)
-    return _interface_of(address)
-
-# %% ../nbs/00a_ranks.ipynb #3ac41e05
-def _watch(store, ended):
-    "End this process when another has put its failure down, or when the store has gone with its machine."
-    while not ended.wait(1):
-        try:
-            if store.check(["failed"]): gone = False; break
-        except RuntimeError: gone = True; break
-    else: return
-    if gone and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True": return      # rank 0 kept it, and has ended its part
-    os.kill(os.getpid(), signal.SIGTERM)                       # raises `RankLost`, unless this process is ending already
-    if ended.wait(30): return
-    if gone: print(f"another of the {size()} processes has failed", file=sys.stderr, flush=True)
-    os._exit(1)                                                # it waits for one that does not answer
-
-def _sockets():
-    "List the sockets of this process: number of the file, and which socket; none where the system does not tell."
-    found = set()
-    for name in os.listdir("/proc/self/fd") if sys.platform.startswith("linux") else []:
-        try: link = os.readlink(f"/proc/self/fd/{name}")
-        except OSError: continue                               # closed in the meantime
-        if link.startswith("socket:"): found.add((int(name), link))
-    return found
-
-def _notice_silence(
-    sockets,     # some of `_sockets`
-    seconds=60,  # longest time without an answer
-):
-    "Let the system give up those connections on which the other machine has fallen silent."
-    options = dict(TCP_KEEPIDLE=seconds // 3, TCP_KEEPINTVL=seconds // 6, TCP_KEEPCNT=4, TCP_USER_TIMEOUT=1000 * seconds)
-    for number, _ in sockets:
-        try: link = socket.socket(fileno=number)
-        except OSError: continue                               # closed in the meantime
-        if link.family in (socket.AF_INET, socket.AF_INET6):
-            link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for name, value in options.items(): link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-        link.detach()
+    if _job["store"] is None: return assigned_place().local_rank == 0  # before joining, all ranks make the same errors
+    try: return _job["store"].add("failed", 1) == 1
+    except RuntimeError: return True                                   # the process that kept the store has gone
 
 # %% ../nbs/00a_ranks.ipynb #3ac41e09
-def check_same(
-    value,  # of this rank: anything JSON can hold
-    what,   # its name, in the plural, for the message
-):          # the value
-    "Raise unless all ranks have the same value."
-    if other := _ranks_where(json.dumps(value) != json.dumps(first_says(value))): raise ValueError(f"{what} must be the same for all {size()} processes; those of process {', '.join(map(str, other))} differ from those of process 0")
-    return value
-
-
 def check_shared(
     folder,      # where files are to be written; made if missing
-    seconds=10,  # longest time to wait for a file to be seen by all
 ):
     "Raise unless all ranks see the same folder; on one machine they do."
-    if is_one_machine(): return
-    made, folder = not Path(folder).exists(), Path(folder)
-    probe, limit = folder / first_says(f".seen-by-all-{os.urandom(8).hex()}"), time.monotonic() + seconds
-    if is_first(): folder.mkdir(parents=True, exist_ok=True); probe.touch()
-    wait(folder)
-    while not probe.exists() and time.monotonic() < limit: time.sleep(.1); _look(folder)
-    blind = _ranks_where(not probe.exists())
+    if _job["place"].local_size == size(): return
+    probe = Path(folder) / broadcast(f".seen-by-all-{os.urandom(8).hex()}")
+    if is_first():
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+    wait()
+    blind = [str(r) for r, seen in enumerate(gather(probe.exists())) if not seen]
     if is_first(): probe.unlink()
-    if blind and is_first() and made: folder.rmdir()
-    if blind: raise ValueError(f"{folder} must be on a file system that all machines share, under the same path; what process 0 writes there is not seen by process {', '.join(map(str, blind))}")
-
-def _ranks_where(true): return [r for r, found in enumerate(sum_(np.eye(size(), dtype=np.int64)[rank()] * true)) if found]
+    if blind:
+        raise ValueError(f"{folder} must be on a file system that all machines share, under the same path; "
+                         f"process {', '.join(blind)} does not see what process 0 writes there")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .corpus import atomic_path, read_json, write_json
-from .ranks import first_says, is_first
+from .ranks import broadcast, is_first
 
 # %% ../nbs/06a_run.ipynb #a06a0009
 def file_digest(
@@ -76,13 +76,23 @@ class Run:
         write,             # function without arguments that writes it; of several processes each calls it
     ) -> bool:             # whether it had to be made
         "Write a part and its stamp, unless it is there."
-        if first_says(is_first() and self.is_fresh(part, made_from)): return False
+        if broadcast(is_first() and self.is_fresh(part, made_from)): return False
+        if is_first(): self.clean(part)
         write()
         if is_first(): self.stamp(part, made_from)
         return True
 
 # %% ../nbs/06a_run.ipynb #a06a000d
 from fastcore.basics import patch
+
+@patch
+def clean(
+    self:Run,
+    part,              # such as "bow", or "topics/50"
+):
+    "Remove the unfinished files of a step that was interrupted."
+    for path in (self / part).rglob(".*.partial*"): path.unlink(missing_ok=True)
+
 
 @patch
 def stamp(

@@ -27,7 +27,7 @@ from scipy import sparse
 from .corpus import (BagOfWords, _check_language, _check_vocabulary, _dataset_split, _document_bounds, _load_csr, _nothing_left, _read_file, atomic_path, count_shard, count_words,
                           load_bow, load_documents, open_hub, read_json, save_bow, source_files, write_json)
 from .embedding import _add_document, documents_checksum
-from .ranks import check_shared, first_says, is_first, part, size, wait
+from .ranks import check_shared, broadcast, is_first, part, size, wait
 from .sparse_shards import SparseWriter, collect_rows, column_nnz, open_sparse, read_manifest
 from .settings import WordSettings, check_settings, default_min_df, takes
 
@@ -70,7 +70,7 @@ class DocumentStream:
 
 def _checked(stream):
     "Check a stream; rank 0 reads it for all, and tells the others how many documents there are, and their checksum."
-    stream.length, stream.checksum = first_says([stream.check().length, stream.checksum] if is_first() else None)
+    stream.length, stream.checksum = broadcast([stream.check().length, stream.checksum] if is_first() else None)
     return stream
 
 # %% ../nbs/01c_streams.ipynb #f142a951
@@ -180,7 +180,7 @@ def _count_missing(docs, folder, todo, part_docs, n_jobs, arguments, on_step):
     for counted, (i, shard) in enumerate(_counted(docs, todo[part(len(todo))], part_docs, n_jobs, arguments), 1):
         _save_part(folder, i, shard)
         if on_step: on_step(i + 1, dict(done=min(n_docs, (before + size() * counted) * part_docs), total=n_docs))     # the others are as far
-    wait(folder)
+    wait()
 
 # %% ../nbs/01c_streams.ipynb #1eb7355d
 def _parts_table(folder, n_parts, most_words):
@@ -252,10 +252,10 @@ def count_to_shards(
         how = dict(tokenizer=str(words.tokenizer), language=words.language, lemmas=words.lemmas)
         todo = _missing_parts(parts, n_parts, {**counted, **how})
     how = vocabulary, words.tokenizer, words.language, words.lemmas
-    _count_missing(docs, parts, first_says(todo), part_docs, n_jobs, how, on_step)
+    _count_missing(docs, parts, broadcast(todo), part_docs, n_jobs, how, on_step)
     pruning = words.min_df, words.max_df, words.max_words
     bow = _join_parts(folder, parts, n_parts, n_docs, vocabulary, most_words, *pruning) if is_first() else None
-    wait(folder)
+    wait()
     return bow or open_bow(folder)
 
 # %% ../nbs/01c_streams.ipynb #2917d745

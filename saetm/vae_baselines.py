@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from .baselines import Baseline, baseline
 from .model import check_device
 from .sae import check_count, check_number, check_range
-from .training import by_autograd, fit, sum_rows
+from .fast.sae_cpu import sum_rows
+from .training import by_autograd, fit
 
 # %% auto #0
 __all__ = ['TRAINING', 'Words', 'read_words', 'BowBatches', 'shift_norm', 'WordLayer', 'Encoder', 'draw_gaussian', 'gaussian_kl',

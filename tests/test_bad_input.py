@@ -452,7 +452,7 @@ def test_settings_of_an_sae_out_of_range(name, value):
 
 @pytest.mark.parametrize("name, value", [("pi", "x"), ("pi", None), ("passes", "x"), ("passes", float("nan")), ("passes", float("inf")), ("tau", "x"), ("held_out", None), ("lr", "x"), ("batch_size", None)], ids=str)
 def test_settings_of_an_emission_out_of_range(name, value):
-    from saetm.emission import fit_emission
+    from saetm.word_fitting import fit_emission
     with pytest.raises((ValueError, TypeError), match=rf"{name} must be .*{value}"): fit_emission(sparse.eye(5, format="csr"), sparse.eye(5, format="csr"), **{name: value})
 
 
@@ -687,7 +687,7 @@ def test_a_command_on_a_run_that_is_not_there(command, tmp_path, step, docs_file
 
 PARTS = [
     "stamp.json", "bow/stamp.json", "sae/stamp.json", "emission/stamp.json", "settings.json", "bow/counts.npz", "bow/vocabulary.json", "embeddings/00000.npy", "embeddings/manifest.json", "sae/sae.safetensors", "sae/settings.json",
-    "emission/emission.npz", "emission/theta.npz", "emission/vectors.npz", "emission/settings.json",
+    "emission/emission.npz", "emission/theta/indptr.npy", "emission/theta/indices.npy", "emission/theta/data.npy", "emission/theta/manifest.json", "emission/vectors.npz", "emission/settings.json",
     "topics/3/topics.npz", "topics/3/document_topics.npz", "topics/3/features.json", "topics/3/top_words.txt", "topics/3/topics.csv",
 ]
 
@@ -836,7 +836,7 @@ def run_copy(run, tmp_path):
 
 MAKERS = [   # file of a run, command that reads it, command that makes it
     ("embeddings/00000.npy", "train", "embed"), ("embeddings/manifest.json", "train", "embed"), ("bow/counts.npz", "interpret", "bow"), ("bow/vocabulary.json", "interpret", "bow"),
-    ("sae/sae.safetensors", "interpret", "train"), ("emission/emission.npz", "merge", "interpret"), ("emission/theta.npz", "merge", "interpret"),
+    ("sae/sae.safetensors", "interpret", "train"), ("emission/emission.npz", "merge", "interpret"), ("emission/theta/data.npy", "merge", "interpret"),
     ("emission/vectors.npz", "merge", "interpret"), ("emission/settings.json", "merge", "interpret"), ("emission/stamp.json", "merge", "interpret"),
     ("topics/3/topics.npz", "report", "merge"), ("topics/3/document_topics.npz", "report", "merge"),
 ]

@@ -3,10 +3,11 @@ import numpy as np
 import pytest
 import torch
 
-from saetm.gpu import GPUStep
-from saetm.kernels import find_entries, product, spread
+from saetm.fast.gpu import GPUStep
+from saetm.fast.kernels import find_entries, product, spread
 from saetm.sae import SAE, set_scaling_
-from saetm.training import fit_sae, sae_loss, start_at_documents_
+from saetm.sae_fitting import fit_sae
+from saetm.training import sae_loss, start_at_documents_
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 EMB = np.random.default_rng(0).normal(size=(3000, 64)).astype(np.float32)

@@ -78,7 +78,6 @@ FORBIDDEN = {
 }
 ALLOWED = {
     ("corpus.py", "torch.save"),  # the bag-of-words files of the SAE-TM scripts are a dictionary written by torch
-    ("ranks.py", "eval or exec"),  # `Crew` runs the lines that its caller types, in processes of its own; nothing that was read from a file
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 CHECK = """
 import itertools, torch
-from saetm.kernels import *
+from saetm.fast.kernels import *
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
 generator = torch.Generator().manual_seed(0)
@@ -60,7 +60,7 @@ for dtype in (torch.float32, torch.bfloat16):
     for a, b in zip(residual_of(arguments[0].clone(), *arguments[1:], fused=True), residual_of(*arguments)): close(a, b, 1e-2 if a.dtype == torch.bfloat16 else 1e-5)
 print("rows")
 
-from saetm.gpu import GPUStep
+from saetm.fast.gpu import GPUStep
 from saetm.sae import SAE, set_scaling_
 emb = draw(64, 16)
 for activation, sparse, emb_there in [("topk", False, True), ("topk", True, False), ("batch_topk", True, True), ("relu", False, False)]:
@@ -77,6 +77,7 @@ print("step")
 import numpy as np
 from scipy import sparse
 import saetm.emission as em
+from saetm.fast.words import WordsOnDevice
 rng = np.random.default_rng(0)
 bow = sparse.csr_matrix(rng.poisson(0.4, (30, 20)).astype(np.float32))
 theta = em.theta_from_acts(sparse.csr_matrix(rng.random((30, 9)) * (rng.random((30, 9)) < 0.5)))
@@ -84,10 +85,10 @@ background, weights, held = em.fit_background(bow), rng.random(20).astype(np.flo
 for block_bytes in (2**32, 9 * 4 * 8):
     sides = []
     for fused in (False, True):
-        on = em._OnDevice(theta, bow, background, weights, 0.1, 0.5, device, held, block_bytes=block_bytes)
+        on = WordsOnDevice(theta, bow, background, weights, 0.1, 0.5, device, held, ~held, block_bytes=block_bytes)
         on.fused = fused
-        first = em._pass_on_device(on, None, in_place=False)
-        second = em._pass_on_device(on, first[0].clone(), everyone=False, in_place=False)
+        first = on.em_pass(None, in_place=False)
+        second = on.em_pass(first[0].clone(), everyone=False, in_place=False)
         sides.append([torch.as_tensor(value) for value in (*first, *second, on.perplexity(second[0]))])
     for a, b in zip(*sides): close(a, b, 1e-4)
 print("words")

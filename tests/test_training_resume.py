@@ -7,7 +7,7 @@ import sys
 RUN = """
 import sys, numpy as np, torch
 from saetm.sae import save_sae
-from saetm.training import fit_sae
+from saetm.sae_fitting import fit_sae
 torch.set_num_threads(1)
 emb = np.random.default_rng(0).normal(size=(3000, 24)).astype(np.float32)
 def report(step, values): print(step, flush=True)

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-import saetm.training as training
+import saetm.fast.sae_cpu as sae_cpu
+import saetm.sae_fitting as sae_fitting
+from saetm.fast.sae_cpu import SparseStep, compiled_kernels, sae_gradient
 from saetm.sae import SAE, set_scaling_
-from saetm.training import SAEStep, Shuffle, compiled_kernels, fit, fit_sae, sae_gradient, sae_loss, start_at_documents_
+from saetm.sae_fitting import fit_sae
+from saetm.training import SAEStep, Shuffle, fit, sae_loss, start_at_documents_
 
 needs_numba = pytest.mark.skipif(not find_spec("numba"), reason="numba is not installed")
 
@@ -39,9 +42,9 @@ def test_bfloat16_keeps_k_features_and_stays_near_the_plain_gradient(activation,
 @pytest.mark.parametrize("activation", ["topk", "batch_topk"])
 def test_float32_steps_give_the_plain_training(activation):
     trained = []
-    for how in (dict(fast=False), dict(), *([dict(numba=True)] if find_spec("numba") else [])):
+    for make_step, how in ((SAEStep, {}), (SparseStep, {}), *([(SparseStep, dict(numba=True))] if find_spec("numba") else [])):
         sae, emb = make_sae(activation)
-        step = SAEStep(sae, **how)
+        step = make_step(sae, **how)
         fit(step, Shuffle(emb, 256), 15, torch.optim.Adam(sae.parameters(), lr=1e-3, fused=True), after=step.after)
         trained.append(sae.requires_grad_(False))
     for sae in trained[1:]:
@@ -50,7 +53,7 @@ def test_float32_steps_give_the_plain_training(activation):
 
 @needs_numba
 def test_compiled_training_goes_on_to_the_same_sae(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_worth_compiling", lambda n_pre: True)
+    monkeypatch.setattr(sae_fitting, "_worth_compiling", lambda n_pre: True)
     _, emb = make_sae("topk")
     settings = dict(n_latents=230, k=7, steps=40, batch_size=256, every=1)
 
@@ -64,5 +67,5 @@ def test_compiled_training_goes_on_to_the_same_sae(tmp_path, monkeypatch):
 
 
 def test_short_trainings_do_not_load_numba(monkeypatch):
-    monkeypatch.setattr(training, "compiled_kernels", lambda: pytest.fail("compiled for a short training"))
+    monkeypatch.setattr(sae_cpu, "compiled_kernels", lambda: pytest.fail("compiled for a short training"))
     fit_sae(make_sae("topk")[1], n_latents=64, k=4, steps=3)
