@@ -13,7 +13,6 @@ from typing import NamedTuple
 from fastcore.basics import patch
 
 from .corpus import _readers, atomic_path, need
-from .embedding import _post
 from .endpoint import EndpointJudge, Refusal, _parse_line
 from .images import Images, load_images, open_image
 from .sae import check_count
@@ -102,20 +101,19 @@ class EndpointCaptioner:
         key=None,         # sent as a bearer token when given; kept nowhere
         workers=8,        # requests under way at a time, 1 or more
         tries=4,          # attempts for each picture, 1 or more
-        pause=1.0,        # seconds before the second attempt; doubles each time
         timeout=300,      # seconds to wait for an answer
         max_tokens=400,   # longest caption
     ):
-        self.judge, self.name, self.workers, self.max_tokens = EndpointJudge(url, model, key, None, workers, tries, pause, timeout), model, workers, check_count(max_tokens, "max_tokens")
+        self.judge = EndpointJudge(url, model, key, None, workers, tries, timeout)
+        self.name, self.workers, self.max_tokens = model, workers, check_count(max_tokens, "max_tokens")
     def __call__(
         self,
         image,            # PIL image, RGB
         prompt,           # what is asked about it
     ) -> str:             # caption, or a `Refusal`
         "Describe a picture."
-        j, content = self.judge, [{"type": "image_url", "image_url": {"url": data_url(image)}}, {"type": "text", "text": prompt}]
-        body = j._body(content, 0, dict(temperature=0.0, max_tokens=self.max_tokens))
-        return clean_caption(j._content(_post(j.url, body, j.key, j.tries, j.pause, j.timeout)))
+        content = [{"type": "image_url", "image_url": {"url": data_url(image)}}, {"type": "text", "text": prompt}]
+        return clean_caption(self.judge.complete(content, temperature=0.0, max_tokens=self.max_tokens))
 
 # %% ../nbs/16_captions.ipynb #d9b6164e
 class TransformersCaptioner:
@@ -299,7 +297,7 @@ def _describe(source, captioner, prompt, max_side, decoding):
     except (ValueError, OSError) as error: return dict(error=f"image: {error}")
     try: caption = captioner(image, prompt)
     except (ValueError, ConnectionError) as error:
-        if getattr(error.__cause__, "code", 0) in (401, 403): raise
+        if getattr(error.__cause__, "status_code", 0) in (401, 403): raise
         return dict(error=f"server: {error}")
     return dict(error=f"refused: {caption}") if isinstance(caption, Refusal) else dict(caption=caption)
 
