@@ -318,9 +318,9 @@ class TransformersJudge(PromptedJudge):
         import torch
         self.tokenizer.padding_side = "left"
         batch = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(self.model.device)
-        sampling = dict(do_sample=True, temperature=temperature, top_p=top_p) if temperature > 0 else dict(do_sample=False)
+        sampling = dict(temperature=temperature, top_p=top_p) if temperature > 0 else {}
         with torch.inference_mode(), torch.random.fork_rng():
             torch.manual_seed(seed)
-            out = self.model.generate(**batch, max_new_tokens=max_tokens, pad_token_id=self.tokenizer.pad_token_id,
-                                      **sampling)
+            out = self.model.generate(**batch, max_new_tokens=max_tokens, do_sample=temperature > 0,
+                                      pad_token_id=self.tokenizer.pad_token_id, **sampling)
         return self.tokenizer.batch_decode(out[:, batch.input_ids.shape[1]:], skip_special_tokens=True)
