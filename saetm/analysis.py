@@ -4,6 +4,7 @@
 
 # %% ../nbs/17_analysis.ipynb #dc269da5
 from __future__ import annotations
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,35 +20,42 @@ from .sae import check_count, check_range, check_seed
 
 # %% auto #0
 __all__ = ['MEASURES', 'document_values', 'group_codes', 'group_totals', 'TopicShares', 'topic_shares', 'bootstrap_shares',
-           'between_groups', 'value_variance', 'permuted_totals', 'permutation_p', 'filter_topics', 'Composition',
-           'correct_p', 'compose', 'PlantedShares', 'sample_shares', 'plot_composition', 'plot_composition_map',
-           'read_times', 'TimeBins', 'is_eras', 'bin_times', 'Segments', 'time_segments', 'trend_covariance',
-           'split_gain', 'change_interval', 'Timeline', 'timeline', 'plot_timeline', 'compose_model', 'timeline_model',
-           'topic_names', 'group_words', 'topics_per_class', 'topics_over_time', 'format_composition',
-           'format_timeline', 'write_composition', 'write_timeline']
+           'between_groups', 'value_variance', 'permuted_totals', 'permutation_p', 'filter_topics', 'GroupShares',
+           'Composition', 'correct_p', 'compose', 'PlantedShares', 'sample_shares', 'plot_composition',
+           'plot_composition_map', 'read_times', 'TimeBins', 'is_eras', 'bin_times', 'Segments', 'time_segments',
+           'trend_covariance', 'split_gain', 'change_interval', 'Timeline', 'timeline', 'plot_timeline',
+           'compose_model', 'timeline_model', 'topic_names', 'group_words', 'topics_per_class', 'topics_over_time',
+           'format_composition', 'format_timeline', 'write_composition', 'write_timeline']
 
 # %% ../nbs/17_analysis.ipynb #a7825ed1
-MEASURES = ("largest", "share", "active")
+MEASURES = {"largest": "share of documents", "share": "share of topic in documents",
+            "active": "share of documents with the topic"}
 
 def document_values(
-    shares,  # topic of each document (D,), -1 for none; or shares (D, T), dense or sparse, rows sum to 1 or are empty
+    shares,  # topic of each document (D,), -1 for none; or shares (D, T), rows sum to 1 or are empty
     measure: str = "largest",  # "largest", "share" or "active"
     min_share: float = 0.1,  # for "active": the least share that counts, in 0..1
 ) -> sparse.csr_matrix:  # value of each document for each topic (D, T), in 0..1
-    "Say how much each topic covers each document."
+    "Measure how much each topic covers each document."
     if measure not in MEASURES: raise ValueError(f"measure must be {', '.join(MEASURES)}, got {measure!r}")
     check_range(min_share, "min_share", 0, 1)
     if not sparse.issparse(shares) and np.ndim(shares) == 1:
         topics = np.asarray(shares)
-        if topics.dtype.kind not in "iu" or not len(topics) or topics.max() < 0: raise ValueError(f"topics of documents must be whole numbers, at least one of them 0 or more, got {topics[:5].tolist()} ...")
-        rows = np.flatnonzero(topics >= 0)
-        return sparse.csr_matrix((np.ones(len(rows)), (rows, topics[rows])), shape=(len(topics), topics.max() + 1))
+        if topics.dtype.kind not in "iu" or not len(topics) or topics.max() < 0: raise ValueError(
+            f"topics of documents must be whole numbers, at least one of them 0 or more, got {topics[:5].tolist()} ...")
+        return _indicators(topics, topics >= 0, (len(topics), topics.max() + 1))
     shares = sparse.csr_matrix(shares, dtype=np.float64)
-    if shares.nnz and not (0 <= shares.data.min() and shares.data.max() < 1 + 1e-4): raise ValueError(f"shares must be in 0..1, got {shares.data.min():.3g} to {shares.data.max():.3g}")
+    if shares.nnz and not (0 <= shares.data.min() and shares.data.max() < 1 + 1e-4):
+        raise ValueError(f"shares must be in 0..1, got {shares.data.min():.3g} to {shares.data.max():.3g}")
     if measure == "share": return shares.minimum(1)
     if measure == "active": return (shares >= min_share).astype(np.float64)
-    rows = np.flatnonzero(shares.max(1).toarray().ravel() > 0)
-    return sparse.csr_matrix((np.ones(len(rows)), (rows, np.asarray(shares.argmax(1)).ravel()[rows])), shape=shares.shape)
+    return _indicators(np.asarray(shares.argmax(1)).ravel(), shares.max(1).toarray().ravel() > 0, shares.shape)
+
+
+def _indicators(columns, wanted, shape):
+    "Return a matrix with a 1 in the given column of each wanted row."
+    rows = np.flatnonzero(wanted)
+    return sparse.csr_matrix((np.ones(len(rows)), (rows, columns[rows])), shape=shape)
 
 # %% ../nbs/17_analysis.ipynb #a40ac524
 def group_codes(
@@ -58,10 +66,12 @@ def group_codes(
     import pandas as pd
     groups = pd.Series(list(groups), dtype=object)
     groups = groups.where(groups.notna() & (groups.astype(str).str.strip() != ""))
-    names = sorted(groups.dropna().unique(), key=lambda name: (str(type(name)), name)) if order is None else list(order)
+    known = groups.dropna().unique()
+    names = sorted(known, key=lambda name: (str(type(name)), name)) if order is None else list(order)
     codes = pd.Categorical(groups.where(groups.isin(names)), names).codes.astype(int)
     empty = [name for code, name in enumerate(names) if not (codes == code).any()]
-    if empty: raise ValueError(f"every group must have a document: {', '.join(map(repr, empty[:5]))} have none; known are {', '.join(map(repr, groups.dropna().unique()[:10]))}")
+    if empty: raise ValueError(f"every group must have a document: {', '.join(map(repr, empty[:5]))} have none; "
+                               f"known are {', '.join(map(repr, known[:10]))}")
     return codes, names
 
 
@@ -71,9 +81,7 @@ def group_totals(
     n_groups: int,  # number of groups G
 ) -> np.ndarray:  # sum of the values (T, G)
     "Add up the values of each group."
-    docs = np.flatnonzero(codes >= 0)
-    onto = sparse.csr_matrix((np.ones(len(docs)), (codes[docs], docs)), shape=(n_groups, len(codes)))
-    return (onto @ values).toarray().T
+    return (_indicators(codes, codes >= 0, (len(codes), n_groups)).T @ values).toarray().T
 
 # %% ../nbs/17_analysis.ipynb #94e8b56c
 class TopicShares(NamedTuple):
@@ -94,7 +102,8 @@ def topic_shares(
 ) -> TopicShares:  # shares, totals, documents
     "Measure the share of each group's documents that each topic covers."
     values, (codes, names) = document_values(shares, measure, min_share), group_codes(groups, order)
-    if len(codes) != values.shape[0]: raise ValueError(f"groups must have one entry for each document: {len(codes)} groups, {values.shape[0]} documents")
+    if len(codes) != values.shape[0]: raise ValueError(
+        f"groups must have one entry for each document: {len(codes)} groups, {values.shape[0]} documents")
     sizes, total = np.bincount(codes[codes >= 0], minlength=len(names)), group_totals(values, codes, len(names))
     return TopicShares(total / sizes, total, sizes, names, int((codes < 0).sum()))
 
@@ -148,9 +157,12 @@ def permuted_totals(
     rng, n_topics = np.random.default_rng(seed), values.shape[1]
     sizes, counts = np.bincount(codes, minlength=n_groups), np.asarray(values.sum(0)).ravel()
     rows, places = np.repeat(np.arange(len(codes)), np.diff(values.indptr)), values.indices * n_groups
+    def draw(count, n): return rng.multivariate_hypergeometric(sizes, int(count), n, method="marginals")
+    def deal(): return np.bincount(places + rng.permutation(codes)[rows], values.data, n_topics * n_groups)
+    binary = np.isin(values.data, (0, 1)).all()
     for chunk in np.array_split(np.arange(n_perm), 1 + n_perm * n_topics * n_groups // 2**21):
-        if np.isin(values.data, (0, 1)).all(): yield np.stack([rng.multivariate_hypergeometric(sizes, int(count), len(chunk), method="marginals") for count in counts], 1)
-        else: yield np.stack([np.bincount(places + rng.permutation(codes)[rows], values.data, n_topics * n_groups).reshape(n_topics, n_groups) for _ in chunk])
+        if binary: yield np.stack([draw(count, len(chunk)) for count in counts], 1)
+        else: yield np.stack([deal().reshape(n_topics, n_groups) for _ in chunk])
 
 
 def permutation_p(
@@ -164,7 +176,8 @@ def permutation_p(
     "Test each topic by dealing the groups again."
     check_count(n_perm, "n_perm")
     observed = statistic(group_totals(values, codes, n_groups)[None]) * (1 - 1e-9)
-    above = sum((statistic(totals) >= observed).sum(-2) for totals in permuted_totals(values, codes, n_groups, n_perm, seed))
+    above = sum((statistic(totals) >= observed).sum(-2)
+                for totals in permuted_totals(values, codes, n_groups, n_perm, seed))
     return (1 + above) / (1 + n_perm)
 
 # %% ../nbs/17_analysis.ipynb #09aa298c
@@ -178,7 +191,8 @@ def filter_topics(
 ) -> dict:  # topic -> why it is dropped
     "Find topics that say nothing about groups."
     check_range(max_coverage, "max_coverage", 0, 1); check_range(min_docs, "min_docs", 0)
-    if keep_abstract not in (True, False): raise TypeError(f"keep_abstract must be True or False, got {keep_abstract!r}")
+    if keep_abstract not in (True, False):
+        raise TypeError(f"keep_abstract must be True or False, got {keep_abstract!r}")
     dropped = {}
     for topic, (share, docs) in enumerate(zip(coverage, n_covered)):
         if kinds is not None and kinds[topic] == "abstract" and not keep_abstract: dropped[topic] = "abstract"
@@ -187,59 +201,97 @@ def filter_topics(
     return dropped
 
 # %% ../nbs/17_analysis.ipynb #9bedbf39
-class Composition(NamedTuple):
-    "Topics compared between groups."
+@dataclass(frozen=True, eq=False)
+class GroupShares:
+    "What comparisons of groups and of times have in common; bins of time are groups."
     names: list  # names of the topics (T)
     groups: list  # names of the groups (G)
     n_docs: np.ndarray  # documents of each group (G,)
     share: np.ndarray  # share of the group's documents that the topic covers (T, G)
     low: np.ndarray  # lower end of its 95% interval (T, G)
     high: np.ndarray  # upper end (T, G)
-    variance: np.ndarray  # variance of the shares between groups (T,)
     p: np.ndarray  # p value of each topic (T,), nan if dropped
     q: np.ndarray  # the same, corrected for the number of topics (T,)
     dropped: dict  # topic -> why it takes no part
     notes: list  # sentences: what was left out, which groups are small
     measure: str  # what counts as covered
 
-    def found(self, alpha=0.05):
-        "Return the topics that differ between groups at a false discovery rate, the largest variance first."
+    def _ranked(self, size, alpha):
+        "Return the topics found at a false discovery rate, the largest first."
         check_range(alpha, "alpha", 0, 1)
-        return [int(t) for t in np.argsort(-self.variance, kind="stable") if self.q[t] <= alpha]
+        return [int(t) for t in np.argsort(-size, kind="stable") if self.q[t] <= alpha]
 
-    def frame(self):
+    def _frame(self, group, per_group={}, per_topic={}):
         "Return a row for each topic and group."
         import pandas as pd
         T, G = self.share.shape
-        each = lambda column: np.repeat(column, G)
-        return pd.DataFrame(dict(Topic=each(np.arange(T)), Name=each(np.array(self.names, object)), Group=list(self.groups) * T, Documents=np.tile(self.n_docs, T), Share=self.share.ravel(), Low=self.low.ravel(),
-            High=self.high.ravel(), Variance=each(self.variance), p=each(self.p), q=each(self.q), Dropped=each(np.array([self.dropped.get(t, "") for t in range(T)], object))))
+        topics = pd.DataFrame(dict(Topic=np.arange(T), Name=np.array(self.names, object)) | per_topic)
+        groups = pd.DataFrame({group: list(self.groups)} | per_group | dict(Documents=self.n_docs))
+        table = topics.merge(groups, how="cross").assign(Share=self.share.ravel(), Low=self.low.ravel(),
+                                                         High=self.high.ravel())
+        return table[["Topic", "Name", *groups, "Share", "Low", "High", *per_topic]]
+
+    def _reasons(self): return np.array([self.dropped.get(t, "") for t in range(len(self.names))], object)
+
+
+@dataclass(frozen=True, eq=False)
+class Composition(GroupShares):
+    "Topics compared between groups."
+    variance: np.ndarray  # variance of the shares between groups (T,)
+
+    def found(self, alpha=0.05):
+        "Return the topics that differ between groups at a false discovery rate, the largest variance first."
+        return self._ranked(self.variance, alpha)
+
+    def frame(self):
+        "Return a row for each topic and group."
+        return self._frame("Group", per_topic=dict(Variance=self.variance, p=self.p, q=self.q, Dropped=self._reasons()))
 
 # %% ../nbs/17_analysis.ipynb #0af05c56
 def _names_and_kinds(names, n_topics):
     "Return names and kinds of T topics from texts, `TopicName`s or nothing."
     names = [f"topic {t}" for t in range(n_topics)] if names is None else list(names)
-    if len(names) != n_topics: raise ValueError(f"names must have one entry for each topic: {len(names)} names, {n_topics} topics")
+    if len(names) != n_topics:
+        raise ValueError(f"names must have one entry for each topic: {len(names)} names, {n_topics} topics")
     return [getattr(name, "name", name) for name in names], [getattr(name, "kind", "") for name in names]
 
 
 def _prepare(shares, names, measure, min_share, inside, filters):
-    "Return values, names and dropped topics for the documents that take part."
+    "Return values, names, dropped and kept topics for the documents that take part."
     values = document_values(shares, measure, min_share)
-    if len(inside) != values.shape[0]: raise ValueError(f"groups or times must have one entry for each document: {len(inside)} entries, {values.shape[0]} documents")
+    if len(inside) != values.shape[0]: raise ValueError("groups or times must have one entry for each document: "
+                                                        f"{len(inside)} entries, {values.shape[0]} documents")
     values, (names, kinds) = values[inside], _names_and_kinds(names, values.shape[1])
     active = values if np.ndim(shares) == 1 else document_values(shares, "active", min_share)[inside]
     dropped = filter_topics(np.asarray(active.mean(0)).ravel(), np.asarray(values.sum(0)).ravel(), kinds, **filters)
-    if len(dropped) == len(names): raise ValueError("no topic is left to compare: " + "; ".join(f"{names[t]} ({why})" for t, why in list(dropped.items())[:3]))
-    return values, names, dropped
+    kept = [t for t in range(len(names)) if t not in dropped]
+    if not kept: raise ValueError("no topic is left to compare: " + "; ".join(
+        f"{names[t]} ({why})" for t, why in list(dropped.items())[:3]))
+    return values, names, dropped, kept
+
+# %% ../nbs/17_analysis.ipynb #0af05c57
+def _describe_groups(values, codes, groups, n_boot, seed, small):
+    "Return groups, n_docs, share, low, high and the notes on documents without a topic and small groups."
+    sizes = np.bincount(codes)
+    low, high = bootstrap_shares(values, codes, len(groups), n_boot, seed)
+    without, few = int((values.getnnz(1) == 0).sum()), [f"{g} ({n})" for g, n in zip(groups, sizes) if n < small]
+    notes = _count_note(without, "have no topic and count as not covered")
+    if few: notes.append(f"shares are rough where there are fewer than {small} documents: {', '.join(few[:12])}"
+                         + f" and {len(few) - 12} more" * (len(few) > 12))
+    return dict(groups=groups, n_docs=sizes, share=group_totals(values, codes, len(groups)) / sizes, low=low, high=high,
+                notes=notes)
 
 
-def _notes(values, groups, sizes, n_left_out, left_out, small):
-    "Say what was left out, and which groups are small."
-    without = int((values.getnnz(1) == 0).sum())
-    notes = [f"{n_left_out:,} documents {left_out} take no part"] * bool(n_left_out) + [f"{without:,} documents have no topic and count as not covered"] * bool(without)
-    few = [f"{name} ({n})" for name, n in zip(groups, sizes) if n < small]
-    return notes + [f"shares are rough where there are fewer than {small} documents: {', '.join(few[:12])}" + f" and {len(few) - 12} more" * (len(few) > 12)] * bool(few)
+def _count_note(n, text):
+    "Return a note about n documents, or none."
+    return [f"{n:,} documents {text}"] if n else []
+
+
+def _spread(part, kept, n_topics):
+    "Return values of the kept topics for all topics, nan for the others (..., T)."
+    out = np.full((*part.shape[:-1], n_topics), np.nan)
+    out[..., kept] = part
+    return out
 
 
 def correct_p(
@@ -252,9 +304,10 @@ def correct_p(
 
 # %% ../nbs/17_analysis.ipynb #5e771a02
 def _check_settings(n_perm, n_boot, seed, small, trim=0, alpha=0):
-    "Check what comparisons of groups and of times are given alike."
+    "Check the settings that comparisons of groups and of times share."
     if n_perm is not None: check_count(n_perm, "n_perm")
-    check_count(n_boot, "n_boot"); check_seed(seed); check_range(small, "small", 0); check_range(trim, "trim", 0, .5); check_range(alpha, "alpha", 0, 1)
+    check_count(n_boot, "n_boot"); check_seed(seed); check_range(small, "small", 0)
+    check_range(trim, "trim", 0, .5); check_range(alpha, "alpha", 0, 1)
 
 # %% ../nbs/17_analysis.ipynb #da3a004b
 def compose(
@@ -275,15 +328,16 @@ def compose(
     codes, groups = group_codes(groups, order)
     if len(groups) < 2: raise ValueError(f"there must be at least 2 groups to compare, got {groups}")
     inside = codes >= 0
-    values, names, dropped = _prepare(shares, names, measure, min_share, inside, filters)
-    codes, kept = codes[inside], np.setdiff1d(np.arange(len(names)), list(dropped))
-    sizes, tested = np.bincount(codes), values[:, kept]
-    statistic = lambda totals: between_groups(totals, sizes, value_variance(tested))
-    p = np.full(len(names), np.nan)
-    p[kept] = permutation_p(statistic, tested, codes, len(groups), n_perm or max(1999, 40 * len(kept) - 1), seed)
-    share = group_totals(values, codes, len(groups)) / sizes
-    return Composition(names, groups, sizes, share, *bootstrap_shares(values, codes, len(groups), n_boot, seed), share.var(1), p, correct_p(p), dropped,
-        _notes(values, groups, sizes, int((~inside).sum()), "without a group" if order is None else "of another group or none", small), measure)
+    values, names, dropped, kept = _prepare(shares, names, measure, min_share, inside, filters)
+    codes, tested = codes[inside], values[:, kept]
+    found = _describe_groups(values, codes, groups, n_boot, seed, small)
+    statistic = lambda totals: between_groups(totals, found["n_docs"], value_variance(tested))
+    p = permutation_p(statistic, tested, codes, len(groups), n_perm or max(1999, 40 * len(kept) - 1), seed)
+    p = _spread(p, kept, len(names))
+    left_out = "without a group" if order is None else "of another group or none"
+    found["notes"] = _count_note(int((~inside).sum()), f"{left_out} take no part") + found["notes"]
+    return Composition(**found, names=names, p=p, q=correct_p(p), dropped=dropped, measure=measure,
+                       variance=found["share"].var(1))
 
 # %% ../nbs/17_analysis.ipynb #0c060900
 class PlantedShares(NamedTuple):
@@ -302,53 +356,49 @@ def sample_shares(
     rng, means = np.random.default_rng([seed, 7]), np.asarray(means, float)
     theta = rng.gamma(np.maximum(concentration * means, 1e-3)) + 1e-12
     theta, emission = theta / theta.sum(1, keepdims=True), rng.dirichlet(np.full(n_words, .05), means.shape[1])
-    words, found = sample_words(theta, emission, length=length, seed=seed).toarray(), np.full_like(theta, 1 / means.shape[1])
+    words, found = sample_words(theta, emission, length=length, seed=seed).toarray(), np.full_like(theta,
+                                                                                                   1 / means.shape[1])
     for _ in range(20):
         found = found * (words / np.maximum(found @ emission, 1e-30) @ emission.T) + .05
         found /= found.sum(1, keepdims=True)
     return PlantedShares(found, theta)
 
 # %% ../nbs/17_analysis.ipynb #ab76d6ae
-def _short(name, width=34):
-    "Shorten a name at a word."
-    import textwrap
-    return textwrap.shorten(str(name), width, placeholder=" …")
-
-
-_labels = {"largest": "share of documents", "share": "share of topic in documents", "active": "share of documents with the topic"}
-
-def _percent(share, place=None): return f"{100 * share:g}%"
-
-
-def _chosen(result, topics, n_topics):
-    "Return the topics to draw, or say why there are none."
+def _chosen_topics(result, topics, n_topics):
+    "Return the topics to draw, or raise if there are none."
     chosen = result.found()[:check_count(n_topics, "n_topics")] if topics is None else list(topics)
-    if not chosen: raise ValueError("no topic differs at a false discovery rate of 5%: name the topics to draw" if topics is None else "topics must be at least one, got none")
+    if not chosen and topics is not None: raise ValueError("topics must be at least one, got none")
+    if not chosen: raise ValueError("no topic differs at a false discovery rate of 5%: name the topics to draw")
     bad = [t for t in chosen if t not in range(len(result.names))]
     if bad: raise ValueError(f"topics must be numbers in 0..{len(result.names) - 1}, got {bad[:5]}")
     return chosen
+
+def _percent(share, place=None): return f"{100 * share:g}%"
 
 
 def plot_composition(
     result,  # `Composition` or `Timeline`
     topics: list | None = None,  # topics to draw; None: those that were found
     n_topics: int = 10,  # at most so many
-    ordered: bool | None = None,  # the groups have an order, such as eras: colours from light to dark; None: for a `Timeline`
+    ordered: bool | None = None,  # the groups have an order: colours from light to dark; None: for a `Timeline`
     ax=None,  # where to draw; by default new axes
 ):  # Axes: for each topic a bar for each group, with its interval
     "Draw shares of groups side by side."
     import matplotlib.pyplot as plt
     import seaborn as sns
-    chosen, G = _chosen(result, topics, n_topics), len(result.groups)
-    colours = sns.color_palette("crest", G) if (hasattr(result, "starts") if ordered is None else ordered) else sns.color_palette("colorblind", G)
+    from saetm.figures import shorten
+    chosen, G = _chosen_topics(result, topics, n_topics), len(result.groups)
+    if ordered is None: ordered = hasattr(result, "starts")
+    colours = sns.color_palette("crest" if ordered else "colorblind", G)
     if ax is None: _, ax = plt.subplots(figsize=(7.2, .9 + len(chosen) * (.16 + .15 * G)), layout="constrained")
     place, height = np.arange(len(chosen)), .82 / G
     for g, (name, n) in enumerate(zip(result.groups, result.n_docs)):
-        share, y = result.share[chosen, g], place + (g - (G - 1) / 2) * height
-        ax.barh(y, share, height * .94, color=colours[g], label=f"{name} ({n:,})")
-        for colour, width in (("w", 2.5), ("0.2", 1)): ax.hlines(y, result.low[chosen, g], result.high[chosen, g], color=colour, lw=width)
-    ax.set_yticks(place, [_short(result.names[t]) for t in chosen], fontsize=9)
-    ax.set(ylim=(len(chosen) - .5, -.5), xlim=(0, None), xlabel=_labels[result.measure])
+        y = place + (g - (G - 1) / 2) * height
+        ax.barh(y, result.share[chosen, g], height * .94, color=colours[g], label=f"{name} ({n:,})")
+        for colour, width in (("w", 2.5), ("0.2", 1)):
+            ax.hlines(y, result.low[chosen, g], result.high[chosen, g], color=colour, lw=width)
+    ax.set_yticks(place, [shorten(result.names[t], 34) for t in chosen], fontsize=9)
+    ax.set(ylim=(len(chosen) - .5, -.5), xlim=(0, None), xlabel=MEASURES[result.measure])
     ax.tick_params(axis="y", length=0); ax.spines[["top", "right"]].set_visible(False)
     ax.xaxis.set_major_formatter(_percent)
     ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
@@ -366,10 +416,14 @@ def plot_composition_map(
     import pandas as pd
     import seaborn as sns
     from matplotlib.colors import PowerNorm
-    chosen, G = _chosen(result, topics, n_topics), len(result.groups)
-    shares = pd.DataFrame(100 * result.share[chosen], [_short(result.names[t]) for t in chosen], [f"{_short(name, 20)} ({n:,})" for name, n in zip(result.groups, result.n_docs)])
+    from saetm.figures import shorten
+    chosen, G = _chosen_topics(result, topics, n_topics), len(result.groups)
+    groups = [f"{shorten(name, 20)} ({n:,})" for name, n in zip(result.groups, result.n_docs)]
+    shares = pd.DataFrame(100 * result.share[chosen], [shorten(result.names[t], 34) for t in chosen], groups)
     if ax is None: _, ax = plt.subplots(figsize=(3.2 + .42 * G, 1.6 + .27 * len(chosen)), layout="constrained")
-    sns.heatmap(shares, cmap="mako_r", ax=ax, annot=True, fmt=".0f", annot_kws=dict(fontsize=8), linewidths=.5, norm=PowerNorm(.5, 0, max(shares.max(axis=None), 1)), xticklabels=True, yticklabels=True, cbar=False)
+    sns.heatmap(shares, cmap="mako_r", ax=ax, annot=True, fmt=".0f", annot_kws=dict(fontsize=8), linewidths=.5,
+                cbar=False,
+                norm=PowerNorm(.5, 0, max(shares.max(axis=None), 1)), xticklabels=True, yticklabels=True)
     ax.tick_params(labelsize=9, length=0)
     ax.set(xlabel="", ylabel="")
     plt.setp(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
@@ -389,9 +443,12 @@ def read_times(
         if (numbers.notna() | times.isna()).all(): return numbers.to_numpy(np.float64)
         dates = pd.to_datetime(times, errors="coerce", format="ISO8601")
         bad = np.flatnonzero(dates.isna() & times.notna())
-        if len(bad): raise ValueError(f"times must be numbers or dates such as 2015-10-12: {len(bad):,} of {len(times):,} are not, the first at position " + ", ".join(f"{row} ({times[row]!r})" for row in bad[:5]))
+        if len(bad): raise ValueError(
+            f"times must be numbers or dates such as 2015-10-12: {len(bad):,} of {len(times):,} are not, "
+            "the first at position " + ", ".join(f"{row} ({times[row]!r})" for row in bad[:5]))
         times = dates
-    return (times.dt.year + (times.dt.day_of_year - 1) / np.where(times.dt.is_leap_year, 366, 365)).to_numpy(np.float64)
+    year_days = np.where(times.dt.is_leap_year, 366, 365)
+    return (times.dt.year + (times.dt.day_of_year - 1) / year_days).to_numpy(np.float64)
 
 # %% ../nbs/17_analysis.ipynb #fa4e1d61
 class TimeBins(NamedTuple):
@@ -411,30 +468,43 @@ def is_eras(
 
 def bin_times(
     times,  # time of each document (D,), see `read_times`; or names of eras
-    bins="year",  # "year", "decade", number of bins with equally many documents, edges, dict name -> start, or names of the eras in order
+    bins="year",  # "year", "decade", number of bins of equal size, edges, dict name -> start, or eras in order
 ) -> TimeBins:  # bins that have documents
     "Sort documents into bins of time."
     if is_eras(bins):
         of_doc, names = group_codes(times, bins)
-        return TimeBins(np.where(of_doc >= 0, of_doc, np.nan), np.where((of_doc < 0) & (group_codes(times)[0] >= 0), -2, of_doc), names, np.arange(len(names)))
+        outside = (of_doc < 0) & (group_codes(times)[0] >= 0)
+        return TimeBins(np.where(of_doc >= 0, of_doc, np.nan), np.where(outside, -2, of_doc), names,
+                        np.arange(len(names)))
     times = read_times(times)
     known = times[~np.isnan(times)]
     if not len(known): raise ValueError("no document has a time")
-    if bins is None or isinstance(bins, str) and bins not in ("year", "decade"): raise ValueError(f"bins must be year, decade, a number, edges, a dict or names of eras, got {bins!r}")
-    if np.ndim(bins) == 0 and not isinstance(bins, (str, dict)): check_count(bins, "bins")
-    elif len(bins) < 2 - isinstance(bins, dict): raise ValueError(f"bins must be at least one, got {bins}: a start and an end, or a dict with a name and a start")
-    width = {"year": 1, "decade": 10}.get(bins) if isinstance(bins, str) else None
-    if width: edges = np.arange(np.floor(known.min() / width), np.floor(known.max() / width) + 2) * width
-    elif isinstance(bins, dict): edges = np.append(read_times([str(start) for start in bins.values()]), np.inf)
-    elif np.ndim(bins) == 0: edges = np.append(np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[:-1], method="higher")), np.inf)
-    else: edges = np.append(np.asarray(bins, float)[:-1], np.nextafter(float(bins[-1]), np.inf))
+    edges, names = _bin_edges(known, bins)
     if not (np.diff(edges) > 0).all(): raise ValueError(f"bins must begin one after the other, got {edges.tolist()}")
     place = np.searchsorted(edges, times, side="right") - 1
     used = np.unique(place[(place >= 0) & (place < len(edges) - 1) & ~np.isnan(times)])
-    if not len(used): raise ValueError(f"no document has a time in the bins, {edges[0]:g} to {edges[-1]:g}; the times are {known.min():g} to {known.max():g}")
-    name = list(bins) if isinstance(bins, dict) else [f"{edge:.0f}" if width else f"{edge:.6g}" for edge in edges]
+    if not len(used): raise ValueError(f"no document has a time in the bins, {edges[0]:g} to {edges[-1]:g}; "
+                                       f"the times are {known.min():g} to {known.max():g}")
     of_doc = np.where(np.isnan(times), -1, np.where(np.isin(place, used), np.searchsorted(used, place), -2))
-    return TimeBins(times, of_doc, [str(name[b]) for b in used], edges[used])
+    return TimeBins(times, of_doc, [names[b] for b in used], edges[used])
+
+# %% ../nbs/17_analysis.ipynb #fa4e1d62
+def _bin_edges(known, bins):
+    "Return the edges of the bins, one more than there are bins, and a name for each edge."
+    width = {"year": 1, "decade": 10}.get(bins) if isinstance(bins, str) else None
+    if bins is None or isinstance(bins, str) and not width:
+        raise ValueError(f"bins must be year, decade, a number, edges, a dict or names of eras, got {bins!r}")
+    if width:
+        edges = np.arange(np.floor(known.min() / width), np.floor(known.max() / width) + 2) * width
+        return edges, [f"{edge:.0f}" for edge in edges]
+    if np.ndim(bins) == 0 and not isinstance(bins, dict):
+        levels = np.linspace(0, 1, check_count(bins, "bins") + 1)[:-1]
+        edges = np.append(np.unique(np.quantile(known, levels, method="higher")), np.inf)
+    elif len(bins) < 2 - isinstance(bins, dict): raise ValueError(
+        f"bins must be at least one, got {bins}: a start and an end, or a dict with a name and a start")
+    elif isinstance(bins, dict): edges = np.append(read_times([str(start) for start in bins.values()]), np.inf)
+    else: edges = np.append(np.asarray(bins, float)[:-1], np.nextafter(float(bins[-1]), np.inf))
+    return edges, list(bins) if isinstance(bins, dict) else [f"{edge:.6g}" for edge in edges]
 
 # %% ../nbs/17_analysis.ipynb #5e8a1624
 class Segments(NamedTuple):
@@ -493,19 +563,15 @@ def change_interval(
     before, after = values[segments.of_doc < split], values[segments.of_doc >= split]
     drawn = np.concatenate([rng.choice(side, (n_boot, len(side))) for side in (before, after)], 1)
     totals = np.add.reduceat(drawn, np.searchsorted(segments.of_doc[order], np.arange(K)), axis=1)
-    return tuple(np.quantile(segments.starts[1 + split_gain(totals, sizes, trim).argmax(-1)], [.025, .975], method="nearest").tolist())
+    dates = segments.starts[1 + split_gain(totals, sizes, trim).argmax(-1)]
+    return tuple(np.quantile(dates, [.025, .975], method="nearest").tolist())
 
 # %% ../nbs/17_analysis.ipynb #78e2992a
-class Timeline(NamedTuple):
-    "Topics followed over time."
-    names: list  # names of the topics (T)
-    groups: list  # names of the bins, in order (B)
-    starts: np.ndarray  # where each bin begins (B,)
+@dataclass(frozen=True, eq=False)
+class Timeline(GroupShares):
+    "Topics followed over time; p and q are those of either test, trend or change."
+    starts: np.ndarray  # where each bin begins (B,); numbers of eras
     centres: np.ndarray  # mean time of its documents (B,)
-    n_docs: np.ndarray  # documents of each bin (B,)
-    share: np.ndarray  # share of the bin's documents that the topic covers (T, B)
-    low: np.ndarray  # lower end of its 95% interval (T, B)
-    high: np.ndarray  # upper end (T, B)
     slope: np.ndarray  # change of the share per unit of time, by least squares (T,)
     p_trend: np.ndarray  # p value of the trend (T,), nan if dropped
     q_trend: np.ndarray  # the same, corrected for the number of topics (T,)
@@ -516,39 +582,41 @@ class Timeline(NamedTuple):
     after: np.ndarray  # share from then on (T,)
     p_change: np.ndarray  # p value of the change (T,), nan if dropped
     q_change: np.ndarray  # the same, corrected for the number of topics (T,)
-    p: np.ndarray  # p value of either, trend or change (T,)
-    q: np.ndarray  # the same, corrected for the number of topics (T,)
-    dropped: dict  # topic -> why it takes no part
-    notes: list  # sentences: what was left out, which bins are small
-    measure: str  # what counts as covered
+
+    @property
+    def eras(self):
+        "Whether the bins are names of eras."
+        return np.asarray(self.starts).dtype.kind == "i"
 
     def found(self, alpha=0.05):
         "Return the topics with a trend or a change at a false discovery rate, the largest step first."
-        check_range(alpha, "alpha", 0, 1)
-        size = np.where(np.isnan(self.after), np.ptp(self.share, axis=1) / 1e6, np.abs(self.after - self.before))
-        return [int(t) for t in np.argsort(-size, kind="stable") if self.q[t] <= alpha]
+        step = np.abs(self.after - self.before)
+        return self._ranked(np.where(np.isnan(step), np.ptp(self.share, axis=1) / 1e6, step), alpha)
 
     def frame(self):
         "Return a row for each topic and bin."
-        import pandas as pd
-        T, B = self.share.shape
-        return pd.DataFrame(dict(Topic=np.repeat(np.arange(T), B), Name=np.repeat(np.array(self.names, object), B), Bin=self.groups * T, Start=np.tile(self.starts, T), Documents=np.tile(self.n_docs, T),
-            Share=self.share.ravel(), Low=self.low.ravel(), High=self.high.ravel()))
+        return self._frame("Bin", per_group=dict(Start=self.starts))
 
     def tests(self):
         "Return a row for each topic."
         import pandas as pd
-        return pd.DataFrame(dict(Topic=np.arange(len(self.names)), Name=self.names, Slope=self.slope, p_trend=self.p_trend, q_trend=self.q_trend, Change=self.change, Change_low=self.change_low, Change_high=self.change_high,
-            Before=self.before, After=self.after, p_change=self.p_change, q_change=self.q_change, p=self.p, q=self.q, Dropped=[self.dropped.get(t, "") for t in range(len(self.names))]))
+        columns = ("slope", "p_trend", "q_trend", "change", "change_low", "change_high", "before", "after", "p_change",
+                   "q_change", "p", "q")
+        names = [name if name[:2] in ("p", "q", "p_", "q_") else name.capitalize() for name in columns]
+        table = dict(zip(names, (getattr(self, name) for name in columns)))
+        return pd.DataFrame(dict(Topic=np.arange(len(self.names)), Name=self.names) | table
+                            | dict(Dropped=self._reasons()))
 
 # %% ../nbs/17_analysis.ipynb #9ca39643
 def _test_times(values, segments, n_perm, seed, trim):
     "Return slopes, gains, and the p values of trend and change (2, T)."
-    K, sizes = len(segments.starts), np.bincount(segments.of_doc)
-    def statistic(totals): return np.stack([np.abs(trend_covariance(totals, sizes, segments.centre)), split_gain(totals, sizes, trim).max(-1)])
+    K, sizes, centre = len(segments.starts), np.bincount(segments.of_doc), segments.centre
+    def trend(totals): return trend_covariance(totals, sizes, centre)
+    def statistic(totals): return np.stack([np.abs(trend(totals)), split_gain(totals, sizes, trim).max(-1)])
     totals = group_totals(values, segments.of_doc, K)
-    scatter = sizes @ (segments.centre - sizes @ segments.centre / sizes.sum()) ** 2
-    return trend_covariance(totals, sizes, segments.centre) / scatter, split_gain(totals, sizes, trim), permutation_p(statistic, values, segments.of_doc, K, n_perm, seed)
+    scatter = sizes @ (centre - sizes @ centre / sizes.sum()) ** 2
+    p = permutation_p(statistic, values, segments.of_doc, K, n_perm, seed)
+    return trend(totals) / scatter, split_gain(totals, sizes, trim), p
 
 
 def _find_changes(values, segments, gains, wanted, trim, n_boot, seed):
@@ -556,15 +624,15 @@ def _find_changes(values, segments, gains, wanted, trim, n_boot, seed):
     found = np.full((5, values.shape[1]), np.nan)
     for topic in np.flatnonzero(wanted):
         column, split = values[:, [topic]].toarray().ravel(), int(gains[topic].argmax()) + 1
-        after = segments.of_doc >= split
-        found[:, topic] = segments.starts[split], *change_interval(column, segments, split, trim, n_boot, seed), column[~after].mean(), column[after].mean()
+        after, ends = segments.of_doc >= split, change_interval(column, segments, split, trim, n_boot, seed)
+        found[:, topic] = segments.starts[split], *ends, column[~after].mean(), column[after].mean()
     return found
 
 # %% ../nbs/17_analysis.ipynb #b80506df
 def timeline(
     shares,  # topic of each document (D,), or shares (D, T)
     times,  # time of each document (D,), see `read_times`; or names of eras
-    bins="year",  # "year", "decade", number of bins, edges, dict name -> start, or names of the eras in order
+    bins="year",  # see `bin_times`
     names: list | None = None,  # names of the topics, texts or `TopicName`s with kinds
     measure: str = "largest",  # what counts as covered: largest, share or active
     min_share: float = 0.1,  # a topic is active in a document from this share
@@ -580,21 +648,23 @@ def timeline(
     _check_settings(n_perm, n_boot, seed, small, trim, alpha)
     binned = bin_times(times, bins)
     inside = binned.of_doc >= 0
-    values, names, dropped = _prepare(shares, names, measure, min_share, inside, filters)
-    codes, when, B = binned.of_doc[inside], binned.times[inside], len(binned.names)
+    values, names, dropped, kept = _prepare(shares, names, measure, min_share, inside, filters)
+    codes, when, tested = binned.of_doc[inside], binned.times[inside], values[:, kept]
     segments = time_segments(when)
-    if len(segments.starts) < 2: raise ValueError(f"there must be documents of at least 2 times, all are of {when[0]:g}")
-    kept = np.setdiff1d(np.arange(len(names)), list(dropped))
-    slope, gains, p = _test_times(values[:, kept], segments, n_perm or max(1999, 40 * len(kept) - 1), seed, trim)
-    def spread(part): out = np.full((*part.shape[:-1], len(names)), np.nan); out[..., kept] = part; return out
-    (p_trend, p_change), either = spread(p), spread(np.minimum(1, 2 * p.min(0)))
+    if len(segments.starts) < 2:
+        raise ValueError(f"there must be documents of at least 2 times, all are of {when[0]:g}")
+    slope, gains, p = _test_times(tested, segments, n_perm or max(1999, 40 * len(kept) - 1), seed, trim)
+    p_trend, p_change, either, slope = _spread(np.stack([*p, np.minimum(1, 2 * p.min(0)), slope]), kept, len(names))
     q_trend, q_change, q = map(correct_p, (p_trend, p_change, either))
-    changes = spread(_find_changes(values[:, kept], segments, gains, np.maximum(q, q_change)[kept] <= alpha, trim, -(-n_boot // 2), seed))
-    sizes = np.bincount(codes)
-    notes = _notes(values, binned.names, sizes, int((binned.of_doc == -1).sum()), "without a time", small)
-    outside = int((binned.of_doc == -2).sum())
-    return Timeline(names, binned.names, binned.starts, np.bincount(codes, when) / sizes, sizes, group_totals(values, codes, B) / sizes, *bootstrap_shares(values, codes, B, n_boot, seed), spread(slope),
-        p_trend, q_trend, *changes, p_change, q_change, either, q, dropped, [f"{outside:,} documents outside the bins take no part"] * bool(outside) + notes, measure)
+    wanted = np.maximum(q, q_change)[kept] <= alpha
+    changes = _spread(_find_changes(tested, segments, gains, wanted, trim, -(-n_boot // 2), seed), kept, len(names))
+    found = _describe_groups(values, codes, binned.names, n_boot, seed, small)
+    found["notes"] = [*_count_note(int((binned.of_doc == -2).sum()), "outside the bins take no part"),
+                      *_count_note(int((binned.of_doc == -1).sum()), "without a time take no part"), *found["notes"]]
+    return Timeline(**found, names=names, starts=binned.starts, centres=np.bincount(codes, when) / found["n_docs"],
+                    slope=slope, p_trend=p_trend, q_trend=q_trend, p_change=p_change, q_change=q_change, p=either, q=q,
+                    dropped=dropped, measure=measure,
+                    **dict(zip(("change", "change_low", "change_high", "before", "after"), changes)))
 
 # %% ../nbs/17_analysis.ipynb #e4001b7a
 def plot_timeline(
@@ -605,23 +675,30 @@ def plot_timeline(
 ):  # Figure: a small picture for each topic, on one scale of time
     "Draw shares over time with their intervals, and the date of a change."
     import matplotlib.pyplot as plt
-    from matplotlib.ticker import MaxNLocator
-    chosen = _chosen(result, topics, n_topics)
+    chosen = _chosen_topics(result, topics, n_topics)
     n_columns = min(check_count(n_columns, "n_columns"), len(chosen))
-    figure, grid = plt.subplots(-(-len(chosen) // n_columns), n_columns, figsize=(3 * n_columns, 2.1 * -(-len(chosen) // n_columns)), sharex=True, squeeze=False, layout="constrained")
+    n_rows = -(-len(chosen) // n_columns)
+    figure, grid = plt.subplots(n_rows, n_columns, figsize=(3 * n_columns, 2.1 * n_rows), sharex=True, squeeze=False,
+                                layout="constrained")
     for ax in grid.flat[len(chosen):]: ax.set_visible(False)
-    for ax, t in zip(grid.flat, chosen):
-        if result.change[t] == result.change[t]:
-            ax.axvspan(result.change_low[t], result.change_high[t], color="C1", alpha=.18, lw=0)
-            ax.axvline(result.change[t], color="C1", lw=1.2)
-        ax.fill_between(result.centres, result.low[t], result.high[t], color="C0", alpha=.2, lw=0)
-        ax.plot(result.centres, result.share[t], color="C0", lw=1.6, marker="o", ms=3)
-        ax.set_title(_short(result.names[t], 32), fontsize=10, loc="left")
-        ax.set_ylim(0, None); ax.spines[["top", "right"]].set_visible(False); ax.tick_params(labelsize=8)
-        ax.yaxis.set_major_locator(MaxNLocator(4)); ax.yaxis.set_major_formatter(_percent); ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        if isinstance(result.starts, np.ndarray) and result.starts.dtype.kind == "i": ax.set_xticks(result.starts, [_short(name, 14) for name in result.groups])
+    for ax, t in zip(grid.flat, chosen): _plot_topic(ax, result, t)
     for ax in grid.flat[:len(chosen)][-n_columns:]: ax.tick_params(labelbottom=True)
     return figure
+
+def _plot_topic(ax, result, t):
+    "Draw one topic over time."
+    from matplotlib.ticker import MaxNLocator
+    from saetm.figures import shorten
+    if not np.isnan(result.change[t]):
+        ax.axvspan(result.change_low[t], result.change_high[t], color="C1", alpha=.18, lw=0)
+        ax.axvline(result.change[t], color="C1", lw=1.2)
+    ax.fill_between(result.centres, result.low[t], result.high[t], color="C0", alpha=.2, lw=0)
+    ax.plot(result.centres, result.share[t], color="C0", lw=1.6, marker="o", ms=3)
+    ax.set_title(shorten(result.names[t], 32), fontsize=10, loc="left")
+    ax.set_ylim(0, None); ax.spines[["top", "right"]].set_visible(False); ax.tick_params(labelsize=8)
+    ax.yaxis.set_major_locator(MaxNLocator(4)); ax.yaxis.set_major_formatter(_percent)
+    if result.eras: ax.set_xticks(result.starts, [shorten(name, 14) for name in result.groups])
+    else: ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 # %% ../nbs/17_analysis.ipynb #e8bc77b4
 def compose_model(
@@ -662,24 +739,29 @@ def group_words(
     pi: float = 0.5,  # share of the background
 ) -> np.ndarray:  # p(word | topic, group) (G, T, V), float32
     "Learn the words of each topic in each group."
-    weights = idf_weights(bow.getnnz(0), bow.shape[0])
-    said = bow.data * weights[bow.indices] * (1 - pi) / np.maximum(mixture(shares, sparse.csr_matrix(components), background, bow, pi), 1e-30)
-    ratio = sparse.csr_matrix((said, bow.indices, bow.indptr), shape=bow.shape)
-    found = np.stack([(shares[codes == g].T @ ratio[codes == g]).toarray() * components for g in range(codes.max() + 1)]) + prior * components
-    return (found / np.maximum(found.sum(-1, keepdims=True), 1e-30)).astype(np.float32)
+    expected = np.maximum(mixture(shares, sparse.csr_matrix(components), background, bow, pi), 1e-30)
+    weighted = bow.data * idf_weights(bow.getnnz(0), bow.shape[0])[bow.indices] * (1 - pi) / expected
+    ratio = sparse.csr_matrix((weighted, bow.indices, bow.indptr), shape=bow.shape)
+    groups = [codes == g for g in range(codes.max() + 1)]
+    counts = np.stack([(shares[inside].T @ ratio[inside]).toarray() for inside in groups]) * components
+    counts += prior * components
+    return (counts / np.maximum(counts.sum(-1, keepdims=True), 1e-30)).astype(np.float32)
 
 
 def _frequency_table(model, codes, labels, column, n_words):
     "Tabulate topic, words, frequency and group."
     check_count(n_words, "n_words")
     import pandas as pd
-    if len(codes) != model.document_topics_.shape[0]: raise ValueError(f"there must be one entry for each document: {len(codes)} entries, {model.document_topics_.shape[0]} documents")
+    n_docs = model.document_topics_.shape[0]
+    if len(codes) != n_docs:
+        raise ValueError(f"there must be one entry for each document: {len(codes)} entries, {n_docs} documents")
     words = group_words(model.document_topics_, model.bow_.counts, model.components_, model.emission_.background, codes)
     best = np.argsort(-words, -1, kind="stable")[..., :n_words]
     count = np.zeros((words.shape[1], len(labels)), int)
     counted = (codes >= 0) & (model.topics_ >= 0)
     np.add.at(count, (model.topics_[counted], codes[counted]), 1)
-    rows = [dict(Topic=t, Words=", ".join(model.vocabulary_[w] for w in best[g, t]), Frequency=count[t, g]) | {column: labels[g]} for t, g in np.argwhere(count > 0).tolist()]
+    rows = [(t, ", ".join(model.vocabulary_[w] for w in best[g, t]), count[t, g], labels[g])
+            for t, g in np.argwhere(count > 0).tolist()]
     return pd.DataFrame(rows, columns=["Topic", "Words", "Frequency", column])
 
 # %% ../nbs/17_analysis.ipynb #df691714
@@ -701,73 +783,85 @@ def topics_over_time(
 ):  # DataFrame: Topic, Words, Frequency, Timestamp: the start of the bin, or the name of the era
     "Tabulate how often each topic is in each bin of time, and its words there."
     binned = bin_times(timestamps, bins)
-    named = is_eras(bins)
-    return _frequency_table(model, binned.of_doc, binned.names if named else [int(s) if s == int(s) else round(float(s), 3) for s in binned.starts], "Timestamp", n_words)
+    starts = [int(start) if start == int(start) else round(float(start), 3) for start in binned.starts]
+    return _frequency_table(model, binned.of_doc, binned.names if is_eras(bins) else starts, "Timestamp", n_words)
 
 # %% ../nbs/17_analysis.ipynb #1f622b6a
-def _md_table(rows, columns):
-    "Lay out a table in Markdown; nothing where it has no rows."
-    if not rows: return []
-    return ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|", *("| " + " | ".join(str(cell).replace("|", "/") for cell in row) + " |" for row in rows)]
-
-
-def _md_end(result):
-    "Say what was left out and dropped, and what the tests assume."
-    lines = ["", f"Shares are of documents by measure `{result.measure}`, with 95% intervals. The tests take documents as independent; parts of one text or debate are not, and then q is too small.", ""]
-    return lines + [f"- {note}" for note in result.notes] + [f"- dropped: {result.names[t]} ({why})" for t, why in result.dropped.items()]
+def _format_result(title, sentence, columns, rows, result):
+    "Format a title, a sentence, a table and what was left out as Markdown."
+    cells = [[str(cell).replace("|", "/") for cell in row] for row in rows]
+    table = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", *(f"| {' | '.join(row)} |" for row in cells)]
+    assumed = (f"Shares are of documents by measure `{result.measure}`, with 95% intervals. The tests take documents "
+               "as "
+               "independent; parts of one text or debate are not, and then q is too small.")
+    dropped = [f"dropped: {result.names[t]} ({why})" for t, why in result.dropped.items()]
+    return "\n".join([f"# {title}", "", sentence, "", *(table if rows else []), "", assumed, "",
+                      *(f"- {note}" for note in result.notes + dropped)]) + "\n"
 
 
 def format_composition(
     result,  # `Composition`
     alpha: float = 0.05,  # false discovery rate
 ) -> str:  # Markdown: the topics that differ, what was left out
-    "Write a composition down for people."
-    found = result.found(alpha)
-    rows = [(result.names[t], *(f"{result.share[t, g]:.1%} ({result.low[t, g]:.1%} to {result.high[t, g]:.1%})" for g in range(len(result.groups))), f"{result.q[t]:.2g}") for t in found]
-    title = f"{len(found)} of {int((~np.isnan(result.q)).sum())} topics differ between groups at a false discovery rate of {alpha:.0%}, the largest variance between groups first."
-    return "\n".join(["# Composition", "", title, "", *_md_table(rows, ["topic", *(f"{g} ({n:,})" for g, n in zip(result.groups, result.n_docs)), "q"]), *_md_end(result)]) + "\n"
+    "Format a composition as Markdown."
+    def cell(t, g): return f"{result.share[t, g]:.1%} ({result.low[t, g]:.1%} to {result.high[t, g]:.1%})"
+    found, groups = result.found(alpha), range(len(result.groups))
+    rows = [(result.names[t], *(cell(t, g) for g in groups), f"{result.q[t]:.2g}") for t in found]
+    sentence = (f"{len(found)} of {int((~np.isnan(result.q)).sum())} topics differ between groups at a false discovery "
+                f"rate of {alpha:.0%}, the largest variance between groups first.")
+    columns = ["topic", *(f"{name} ({n:,})" for name, n in zip(result.groups, result.n_docs)), "q"]
+    return _format_result("Composition", sentence, columns, rows, result)
 
 
 def format_timeline(
     result,  # `Timeline`
     alpha: float = 0.05,  # false discovery rate
 ) -> str:  # Markdown: the topics that moved, what was left out
-    "Write a timeline down for people."
-    eras, found = result.starts.dtype.kind == "i", result.found(alpha)
-    def when(time): return result.groups[int(time)] if eras else f"{time:.1f}"
-    def change(t): return ("", "", "") if np.isnan(result.change[t]) else (f"{when(result.change[t])} ({when(result.change_low[t])} to {when(result.change_high[t])})", f"{result.before[t]:.1%}", f"{result.after[t]:.1%}")
-    rows = [(result.names[t], f"{result.slope[t]:+.2%}", f"{result.q_trend[t]:.2g}", *change(t), f"{result.q_change[t]:.2g}") for t in found]
-    title = f"{len(found)} of {int((~np.isnan(result.q_trend)).sum())} topics have a trend or a change at a false discovery rate of {alpha:.0%}, the largest step first."
-    return "\n".join(["# Timeline", "", title, "", *_md_table(rows, ["topic", "per era" if eras else "per unit of time", "q of the trend", "change", "before", "after", "q of the change"]), *_md_end(result)]) + "\n"
+    "Format a timeline as Markdown."
+    r, found = result, result.found(alpha)
+    def date(time): return r.groups[int(time)] if r.eras else f"{time:.1f}"
+    def change(t):
+        if np.isnan(r.change[t]): return "", "", ""
+        interval = f"{date(r.change[t])} ({date(r.change_low[t])} to {date(r.change_high[t])})"
+        return interval, f"{r.before[t]:.1%}", f"{r.after[t]:.1%}"
+    rows = [(r.names[t], f"{r.slope[t]:+.2%}", f"{r.q_trend[t]:.2g}", *change(t), f"{r.q_change[t]:.2g}")
+            for t in found]
+    sentence = (f"{len(found)} of {int((~np.isnan(r.q_trend)).sum())} topics have a trend or a change at a false "
+                "discovery "
+                f"rate of {alpha:.0%}, the largest step first.")
+    columns = ["topic", "per era" if r.eras else "per unit of time", "q of the trend", "change", "before", "after",
+               "q of the change"]
+    return _format_result("Timeline", sentence, columns, rows, result)
 
 # %% ../nbs/17_analysis.ipynb #ecb81dc2
 def write_composition(
-    folder: str | Path,  # folder to write to; made if it is not there
+    folder: str | Path,  # folder to write to; created if missing
     result: Composition,  # what to write
 ) -> Path:  # the folder
     "Write composition.parquet, .csv, .md and .png."
-    many = len(result.groups) > 6
-    return _write(folder, "composition", {"": result.frame()}, format_composition(result), (plot_composition_map if many else plot_composition) if result.found() else None, result)
+    plot = plot_composition_map if len(result.groups) > 6 else plot_composition
+    return _write_result(folder, "composition", {"": result.frame()}, format_composition(result), plot, result)
 
 
 def write_timeline(
-    folder: str | Path,  # folder to write to; made if it is not there
+    folder: str | Path,  # folder to write to; created if missing
     result: Timeline,  # what to write
 ) -> Path:  # the folder
     "Write timeline.parquet, .csv, .md, .png, and the tests as timeline_tests.parquet and .csv."
-    eras = result.starts.dtype.kind == "i" and len(result.groups) <= 10
-    return _write(folder, "timeline", {"": result.frame(), "_tests": result.tests()}, format_timeline(result), (plot_composition if eras else plot_timeline) if result.found() else None, result)
+    plot = plot_composition if result.eras and len(result.groups) <= 10 else plot_timeline
+    frames = {"": result.frame(), "_tests": result.tests()}
+    return _write_result(folder, "timeline", frames, format_timeline(result), plot, result)
 
 
-def _write(folder, name, frames, text, plot, result):
-    "Write tables, text and figure, each in one step; an older figure goes where there is nothing to draw."
+def _write_result(folder, name, frames, text, plot, result):
+    "Write tables, text and figure, each in one step; without a topic to draw, an older figure is removed."
     folder = Path(folder)
     for ending, frame in frames.items():
         with atomic_path(folder / f"{name}{ending}.csv") as path: frame.to_csv(path, index=False, lineterminator="\n")
         with atomic_path(folder / f"{name}{ending}.parquet") as path: frame.to_parquet(path, index=False)
     with atomic_path(folder / f"{name}.md") as path: path.write_text(text, encoding="utf-8")
     (folder / f"{name}.png").unlink(missing_ok=True)
-    if plot is None: return folder
+    if not result.found(): return folder
     from matplotlib import pyplot as plt
     drawn = plot(result)
     figure = getattr(drawn, "figure", drawn)
