@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Callable, NamedTuple
 
 import numpy as np
-
+from fastcore.meta import delegates
 from .corpus import check_documents, read_json, write_json
 from .endpoint import Refusal
 from .metrics import check_topics
@@ -335,31 +335,26 @@ def summarize_judgement(
                       asked=int(j.asked.sum()), failed=int(j.asked.sum() - j.answered.sum()))
 
 # %% ../nbs/11_judges.ipynb #f30a447b
+@delegates(plan_ratings)
 def rate_coherence(
     topics,              # T topics, lists of words, strongest first
     judge,               # prompted or scoring judge
     protocol="strict",   # "strict" or "sae-tm"
-    n_words=5,           # words shown
-    trials=3,            # times each topic is rated
-    seed=0,              # seed of the orders
-    prompt=None,         # words -> prompt; None for `rating_prompt`
+    **kwargs,            # n_words, trials, seed and prompt of `plan_ratings`
 ) -> Judgement:          # ratings, 0 to 100
     "Rate how well each topic's words belong together: C_R."
-    return carry_out(judge, plan_ratings(topics, protocol, n_words, trials, seed, prompt))
+    return carry_out(judge, plan_ratings(topics, protocol, **kwargs))
 
 
+@delegates(plan_choices)
 def detect_intruders(
     topics,              # T topics, lists of words, strongest first; fifty words each are usual
     judge,               # prompted or scoring judge
     protocol="strict",   # "strict" or "sae-tm"
-    n_words=5,           # strongest words to draw from
-    n_shown=4,           # words of the topic shown beside the intruder
-    trials=3,            # times each topic is asked about
-    seed=0,              # seed of the words, intruders and orders
-    prompt=None,         # words -> prompt; None for `choice_prompt`
+    **kwargs,            # n_words, n_shown, trials, seed and prompt of `plan_choices`
 ) -> Judgement:          # share of intruders found, 0 to 1
     "Let a judge find a foreign word among each topic's words: C_I."
-    return carry_out(judge, plan_choices(topics, protocol, n_words, n_shown, trials, seed, prompt))
+    return carry_out(judge, plan_choices(topics, protocol, **kwargs))
 
 # %% ../nbs/11_judges.ipynb #79df1ebf
 def count_calls(
