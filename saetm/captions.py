@@ -90,7 +90,7 @@ def data_url(
 
 # %% ../nbs/16_captions.ipynb #8ab1ff80
 def clean_caption(
-    text,             # what a model said
+    text,             # a model's answer
 ) -> str:             # the caption on one line; a `Refusal` if nothing is left
     "Take the caption out of an answer."
     if isinstance(text, Refusal): return text

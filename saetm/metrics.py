@@ -99,7 +99,7 @@ def bootstrap_interval(
 
 # %% ../nbs/10_metrics.ipynb #1d10b89f
 class Score(NamedTuple):
-    "What one metric says, and about how much."
+    "The value of one metric, its interval, and what was scored."
     name: str              # name of the metric
     value: float           # mean over what was scored; nan if nothing was
     low: float             # lower end of the 95% interval
@@ -739,9 +739,9 @@ def class_words(
         raise ValueError(f"there must be a group for each document: got {len(groups)} for {counts.shape[0]} documents")
     live = np.flatnonzero(groups >= 0)
     onto = sparse.csr_matrix((np.ones(len(live)), (groups[live], live)), shape=(n_groups, len(groups)))
-    said = np.asarray((onto @ counts).todense(), np.float64)
-    return said / np.maximum(said.sum(1, keepdims=True),
-                             1) * np.log1p(said.sum() / n_groups / np.maximum(said.sum(0), 1))
+    totals = np.asarray((onto @ counts).todense(), np.float64)
+    frequency = totals / np.maximum(totals.sum(1, keepdims=True), 1)
+    return frequency * np.log1p(totals.sum() / n_groups / np.maximum(totals.sum(0), 1))
 
 # %% ../nbs/10_metrics.ipynb #e45e85c2
 def label_topics(
