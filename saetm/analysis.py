@@ -227,9 +227,9 @@ class GroupShares:
         T, G = self.share.shape
         topics = pd.DataFrame(dict(Topic=np.arange(T), Name=np.array(self.names, object)) | per_topic)
         groups = pd.DataFrame({group: list(self.groups)} | per_group | dict(Documents=self.n_docs))
-        table = topics.merge(groups, how="cross").assign(Share=self.share.ravel(), Low=self.low.ravel(),
-                                                         High=self.high.ravel())
-        return table[["Topic", "Name", *groups, "Share", "Low", "High", *per_topic]]
+        values = dict(Share=self.share.ravel(), Low=self.low.ravel(), High=self.high.ravel())
+        table = topics.merge(groups, how="cross").assign(**values)
+        return table[["Topic", "Name", *groups, *values, *per_topic]]
 
     def _reasons(self): return np.array([self.dropped.get(t, "") for t in range(len(self.names))], object)
 
@@ -357,8 +357,8 @@ def sample_shares(
     rng, means = np.random.default_rng([seed, 7]), np.asarray(means, float)
     theta = rng.gamma(np.maximum(concentration * means, 1e-3)) + 1e-12
     theta, emission = theta / theta.sum(1, keepdims=True), rng.dirichlet(np.full(n_words, .05), means.shape[1])
-    words, found = sample_words(theta, emission, length=length, seed=seed).toarray(), np.full_like(theta,
-                                                                                                   1 / means.shape[1])
+    words = sample_words(theta, emission, length=length, seed=seed).toarray()
+    found = np.full_like(theta, 1 / means.shape[1])
     for _ in range(20):
         found = found * (words / np.maximum(found @ emission, 1e-30) @ emission.T) + .05
         found /= found.sum(1, keepdims=True)

@@ -228,9 +228,8 @@ def visualize_heatmap(
         hovertemplate="%{customdata}<br>similarity %{z:.3f}<extra></extra>"))
     ticks = dict(tickmode="array", tickvals=list(range(len(names))) if len(names) <= 60 else [], ticktext=names,
                  automargin=True, showgrid=False, zeroline=False)
-    figure.update_xaxes(**ticks, tickangle=-45).update_yaxes(**ticks, autorange="reversed", scaleanchor="x",
-                                                             constrain="domain")
-    return figure.update_xaxes(constrain="domain")
+    figure.update_yaxes(**ticks, autorange="reversed", scaleanchor="x", constrain="domain")
+    return figure.update_xaxes(**ticks, tickangle=-45, constrain="domain")
 
 # %% ../nbs/08a_interactive.ipynb #viz00053
 def _table_topics(table, column, names, topics, top_n_topics):

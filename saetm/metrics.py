@@ -112,8 +112,8 @@ class Score(NamedTuple):
 
     def as_row(self):
         "Return the score as plain numbers and strings, for a table or a file."
-        reasons = [f"{item}: {why}" for item, why in self.skipped.items()] + [f"{item} (scored): {why}" for item,
-                                                                              why in self.partial.items()]
+        reasons = [f"{item}: {why}" for item, why in self.skipped.items()]
+        reasons += [f"{item} (scored): {why}" for item, why in self.partial.items()]
         return dict(metric=self.name, value=self.value, low=self.low, high=self.high, over=self.over,
                     scored=self.n_scored,
                     skipped=len(self.skipped), partial=len(self.partial), reasons=" | ".join(reasons))

@@ -127,8 +127,8 @@ def _label_codes(name, values, n_docs):
 # %% ../nbs/08b_report.ipynb #c44accef
 def _neighbours(centres, similarity, n=6):
     "List for each topic the nearest ones as [topic, similarity or None]; a topic without documents has NaN as centre."
-    nearness = -np.linalg.norm(centres[:, None] - centres, axis=2) if similarity is None else np.array(similarity,
-                                                                                                       float)
+    if similarity is None: nearness = -np.linalg.norm(centres[:, None] - centres, axis=2)
+    else: nearness = np.asarray(similarity, dtype=float)
     if nearness.shape != (len(centres),) * 2:
         raise ValueError(f"similarity must have shape {(len(centres),) * 2}, got {nearness.shape}")
     nearness = np.where(np.isnan(nearness), -np.inf, nearness)
