@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 from browser import Browser  # noqa: E402
 
-from saetm.figures import write_report  # noqa: E402
+from saetm.report import write_report  # noqa: E402
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--docs", type=int, default=50_000)

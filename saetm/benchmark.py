@@ -26,7 +26,8 @@ from .baselines import BASELINES, baseline_words, fit_baseline
 from .corpus import atomic_path, count_words, load_bow, load_documents, read_json, save_bow, write_json
 from .data import corpus_names, load_corpus
 from .embedding import documents_checksum, embed_to_shards, open_embeddings
-from .evaluation import judge_parts, make_judge, score_documents, score_words
+from .evaluation import score_documents, score_words
+from .judges import judge_parts, make_judge
 from .metrics import token_sequences
 from .model import RECIPES, SAETM, interpret_features
 from .settings import EmissionSettings, SAESettings, check_settings, default_min_df, settings_of

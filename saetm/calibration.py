@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .corpus import read_json
-from .judges import PROTOCOLS, Plan, Question, _dice, carry_out, choice_prompt, find_protocol, judge_name, rating_prompt
+from .judges import (PROTOCOLS, Plan, Question, carry_out, choice_prompt, find_protocol, is_scoring, judge_name,
+                          rating_prompt, seeded_random)
 from .sae import check_count, check_seed
 
 # %% auto #0
@@ -20,12 +21,12 @@ __all__ = ['calibration_lists', 'calibration_sets', 'Calibration', 'auc', 'calib
 # %% ../nbs/11a_calibration.ipynb #66caa56d
 def calibration_lists(
     half=None,        # 0 or 1 for every other list; None for all
-) -> list[dict]:      # lists with name, domain, near (name of a list), fits (words of that list that fit as well), words
+) -> list[dict]:      # lists with name, domain, near (name of a list), fits (words of that list that fit too), words
     "Read the calibration lists that come with the package."
     lists = read_json(files("saetm") / "judging" / "calibration.json")["lists"]
     return lists if half is None else lists[half::2]
 
-
+# %% ../nbs/11a_calibration.ipynb #c190de0a
 def calibration_sets(
     lists=None,       # as from `calibration_lists`; None for all of them
     n_words=5,        # words in a set
@@ -34,27 +35,29 @@ def calibration_sets(
 ) -> dict:            # good, mixed, random: lists of words; easy, hard: pairs of words and intruder
     "Draw good, mixed and random lists, and lists with an intruder."
     check_count(n_words, "n_words"); check_count(repeats, "repeats"); check_seed(seed)
-    everything = {l["name"]: l for l in calibration_lists()} | {l["name"]: l for l in lists or []}
+    everything = {one["name"]: one for one in calibration_lists() + list(lists or [])}
     sets = {kind: [] for kind in ("good", "mixed", "random", "easy", "hard")}
-    for l in (lists or everything.values()):
-        far = [o for o in everything.values() if o["domain"] != l["domain"]]
-        foreign = lambda o, but=(): [w for w in o["words"] if w not in l["words"] and w not in but]
+    for one in lists or everything.values():
+        words, near = one["words"], everything[one["near"]]
+        far = [other for other in everything.values() if other["domain"] != one["domain"]]
+        def foreign(other, fits=()): return [w for w in other["words"] if w not in words and w not in fits]
         for repeat in range(repeats):
-            dice, half = _dice(seed, repeat, l["words"]), (n_words + 1) // 2
-            sets["good"].append(dice.sample(l["words"], n_words))
-            sets["mixed"].append(dice.sample(l["words"], half) + dice.sample(foreign(dice.choice(far)), n_words - half))
-            sets["random"].append(_distinct(dice, everything, n_words))
-            for kind, intruders in (("easy", foreign(dice.choice(far))), ("hard", foreign(everything[l["near"]], l["fits"]))):
-                intruder = dice.choice(intruders)
-                sets[kind].append((dice.sample([*(shown := dice.sample(l["words"], n_words - 1)), intruder], n_words), intruder))
+            generator, half = seeded_random(seed, repeat, words), (n_words + 1) // 2
+            draw = generator.sample
+            sets["good"].append(draw(words, n_words))
+            sets["mixed"].append(draw(words, half) + draw(foreign(generator.choice(far)), n_words - half))
+            sets["random"].append(_draw_unrelated(generator, everything, n_words))
+            for kind in ("easy", "hard"):
+                choices = foreign(generator.choice(far)) if kind == "easy" else foreign(near, one["fits"])
+                intruder = generator.choice(choices)
+                sets[kind].append((draw([*draw(words, n_words - 1), intruder], n_words), intruder))
     return sets
 
-
-def _distinct(dice, lists, n_words):
+# %% ../nbs/11a_calibration.ipynb #d224bf68
+def _draw_unrelated(generator, lists, n_words):
     "Draw words of different lists, each once."
-    words = {}
-    for l in dice.sample(list(lists.values()), 2 * n_words): words.setdefault(dice.choice(l["words"]), None)
-    return list(words)[:n_words]
+    return list(dict.fromkeys(generator.choice(one["words"])
+                              for one in generator.sample(list(lists.values()), 2 * n_words)))[:n_words]
 
 # %% ../nbs/11a_calibration.ipynb #8db2e04c
 class Calibration(NamedTuple):
@@ -88,24 +91,26 @@ def calibrate_judge(
 ) -> Calibration:        # areas, accuracies, failures
     "Try a judge on lists of known quality."
     sets, protocol = calibration_sets(lists, repeats=repeats, seed=seed), find_protocol(protocol)
-    rated = {}; choices = {}
-    people = [list(words) for words, _ in human or []]
-    for kind in ("good", "mixed", "random"): rated[kind] = carry_out(judge, _listed("rating", protocol, sets[kind], rating_prompt))
-    for kind in ("easy", "hard"): choices[kind] = carry_out(judge, _listed("choice", protocol, sets[kind], choice_prompt))
-    if people: rated["human"] = carry_out(judge, _listed("rating", protocol, people, rating_prompt))
-    done, rank = [*rated.values(), *choices.values()], float("nan")
-    if people:
+    if human: sets["human"] = [words for words, _ in human]
+    judged = {kind: _judge_lists(judge, kind, protocol, found) for kind, found in sets.items()}
+    score = {kind: judgement.with_failures for kind, judgement in judged.items()}
+    asked = sum(int(judgement.asked.sum()) for judgement in judged.values())
+    answered = sum(int(judgement.answered.sum()) for judgement in judged.values())
+    rank = float("nan")
+    if human:
         from scipy.stats import spearmanr
-        rank = float(spearmanr(rated["human"].with_failures, [r for _, r in human]).statistic)
-    score = {kind: j.with_failures for kind, j in (rated | choices).items()}
-    return Calibration(judge_name(judge), auc(score["good"], score["random"]), auc(score["good"], score["mixed"]), float(score["easy"].mean()), float(score["hard"].mean()),
-        sum(int((j.asked - j.answered).sum()) for j in done), sum(int(j.asked.sum()) for j in done), rank)
+        rank = float(spearmanr(score["human"], [rating for _, rating in human]).statistic)
+    return Calibration(judge_name(judge), auc(score["good"], score["random"]), auc(score["good"], score["mixed"]),
+                       float(score["easy"].mean()), float(score["hard"].mean()), asked - answered, asked, rank)
 
-
-def _listed(kind, protocol, sets, prompt):
-    "Make a plan that asks once about each list."
-    pairs = [(words, "") for words in sets] if kind == "rating" else sets
-    return Plan(kind, protocol, [Question(i, 0, tuple(words), intruder) for i, (words, intruder) in enumerate(pairs)], {}, len(pairs), prompt)
+# %% ../nbs/11a_calibration.ipynb #2754ee9a
+def _judge_lists(judge, kind, protocol, lists):
+    "Ask once about each list: a choice where it comes with an intruder, else a rating."
+    choice = kind in ("easy", "hard")
+    pairs = lists if choice else [(words, "") for words in lists]
+    questions = [Question(i, 0, tuple(words), intruder) for i, (words, intruder) in enumerate(pairs)]
+    kind, prompt = ("choice", choice_prompt) if choice else ("rating", rating_prompt)
+    return carry_out(judge, Plan(kind, protocol, questions, {}, len(questions), prompt))
 
 # %% ../nbs/11a_calibration.ipynb #0a9054d9
 def judge_card(
@@ -114,14 +119,17 @@ def judge_card(
     calibration=None,    # `Calibration`, if it was calibrated
 ) -> dict:               # strings and numbers, to be printed or written as JSON
     "Describe a judge and its failures."
-    scoring = hasattr(judge, "rate")
     asked, answered = (sum(int(getattr(j, name).sum()) for j in judgements) for name in ("asked", "answered"))
-    card = dict(judge=judge_name(judge), kind="scoring" if scoring else "prompted", protocols=sorted({j.protocol for j in judgements}), asked=asked, failed=asked - answered)
-    card["failures"] = {reason: sum(j.failures.get(reason, 0) for j in judgements) for reason in sorted({r for j in judgements for r in j.failures})}
-    if not scoring: card |= dict(prompts=prompt_hash(rating_prompt, choice_prompt), temperature=sorted({_temperature(j) for j in judgements}))
-    return card | ({"calibration": {k: v for k, v in calibration._asdict().items() if v == v}} if calibration else {})
+    card = dict(judge=judge_name(judge), kind="scoring" if is_scoring(judge) else "prompted",
+                protocols=sorted({j.protocol for j in judgements}), asked=asked, failed=asked - answered)
+    reasons = sorted({reason for j in judgements for reason in j.failures})
+    card["failures"] = {reason: sum(j.failures.get(reason, 0) for j in judgements) for reason in reasons}
+    if not is_scoring(judge): card |= dict(prompts=prompt_hash(rating_prompt, choice_prompt),
+                                           temperature=sorted({_temperature(j) for j in judgements}))
+    known = {} if calibration is None else {name: v for name, v in calibration._asdict().items() if v == v}
+    return card | ({"calibration": known} if known else {})
 
-
+# %% ../nbs/11a_calibration.ipynb #f1525a91
 def prompt_hash(
     *prompts,            # functions: words -> prompt
 ) -> str:                # 12 hexadecimal digits
@@ -130,5 +138,5 @@ def prompt_hash(
 
 
 def _temperature(judgement):
-    p = PROTOCOLS.get(judgement.protocol, PROTOCOLS["strict"])
-    return (p.rating if judgement.kind == "rating" else p.choice)["temperature"]
+    "Return the temperature that a judgement was made with."
+    return getattr(PROTOCOLS.get(judgement.protocol, PROTOCOLS["strict"]), judgement.kind)["temperature"]

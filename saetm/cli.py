@@ -710,7 +710,7 @@ def evaluate(
     path: Path,                # folder of a run; top_words.txt, a table of topics, or a folder with top_words.txt files
     *,
     n_topics: at_least(2) = None,  # of a run: only this number of topics
-    judge: str = "likelihood", # likelihood, encoder:NAME, transformers:MODEL, the http address of a server, or none
+    judge: str = "likelihood", # {judges}
     model: str = None,         # the server's name of the model
     key_env: str = None,       # environment variable with the server's key
     documents: str = None,     # documents for C_V and labels, as for bow
@@ -728,7 +728,7 @@ def evaluate(
     out: Path = None,          # folder for the results (default: evaluation/ beside the topics)
 ):
     "Score topics -> evaluation/; resumes after an interruption, answers are asked once."
-    from saetm.evaluation import make_judge
+    from saetm.judges import make_judge
     if label and not documents: raise ValueError("--label names a column of the documents: name these with --documents")
     source = Source(documents, None, text, split) if documents else None
     docs, labels = (source.read(), source.texts(label)) if source else (None, None)
@@ -785,7 +785,7 @@ def name(
     *,
     run: Run = None,           # the same, by name
     n_topics: at_least(2) = None,  # which of its numbers of topics (default: the latest)
-    judge: str = "none",       # transformers:MODEL, the http address of a server, or none for names from words
+    judge: str = "none",       # {prompted}; none: names from words
     model: str = None,         # the server's name of the model
     key_env: str = None,       # environment variable with the server's key
     n_words: at_least(1) = 10,  # words shown of a topic
@@ -793,13 +793,12 @@ def name(
 ):
     "Name topics -> topics/<T>/names.json; resumes after an interruption, answers are asked once."
     import pandas as pd
-    from saetm.evaluation import make_judge, read_topic_words
+    from saetm.evaluation import read_topic_words
     from saetm.figures import format_topics
-    from saetm.judges import count_names, name_topics, save_names
+    from saetm.judges import JUDGES, count_names, judge_parts, judge_usage, make_judge, name_topics, save_names
     run = named_run(folder, run)
-    if judge.partition(":")[0] not in ("none", "transformers", "http", "https"):
-        raise ValueError("names come from a judge that answers prompts, transformers:MODEL or the http address of a server, "
-                         f"or from the topics' words with none; got {judge!r}")
+    if not JUDGES[judge_parts(judge, model or "-")[0]].prompted:
+        raise ValueError(f"names come from a judge that answers prompts, {judge_usage(prompted=True)}; got {judge!r}")
     n_topics = n_topics or read_settings(run)["n_topics"]
     topics = run / "topics" / str(n_topics)
     if not (topics / "topics.npz").exists():
@@ -1060,6 +1059,9 @@ def _add_setting(parser, name, default, meaning):
 def _add_parameter(parser, each, meaning):
     "Add an argument or an option for a parameter of a command."
     kind, about = each.annotation, (meaning or "").replace("%", "%%")
+    if "{" in about:
+        from saetm.judges import judge_usage
+        about = about.format(judges=judge_usage(), prompted=judge_usage(prompted=True))
     is_option, no_default = each.kind is inspect.Parameter.KEYWORD_ONLY, each.default is inspect.Parameter.empty
     told = {} if no_default else dict(default=each.default)
     if kind is bool: told["action"] = "store_true"

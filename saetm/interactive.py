@@ -9,29 +9,15 @@ import textwrap
 
 import numpy as np
 from scipy.cluster.hierarchy import leaves_list
+from scipy.sparse import csc_array
 
 from .corpus import need
-from .figures import _check_length, _check_shown, _check_tree, _shorten
+from .figures import (_check_length, _check_shown, _check_tree, choose_topics, order_similarity, shorten,
+                           topic_positions)
 
 # %% auto #0
-__all__ = ['choose_topics', 'hover_text', 'topic_colour', 'visualize_topics', 'sample_rows', 'visualize_documents',
-           'visualize_hierarchy', 'visualize_barchart', 'visualize_heatmap', 'visualize_topics_over_time',
-           'visualize_topics_per_class']
-
-# %% ../nbs/08a_interactive.ipynb #viz00012
-def choose_topics(
-    sizes,                 # documents of each topic (T,)
-    topics=None,           # numbers of topics, in the order to be shown; None for all
-    top_n_topics=None,     # only the largest so many; not together with `topics`
-) -> list[int]:            # numbers of topics
-    "Choose the topics to draw."
-    if topics is not None and (isinstance(topics, str) or not hasattr(topics, "__iter__")): raise TypeError(f"topics must be a list of numbers, got {topics!r}")
-    if topics is not None and top_n_topics is not None: raise ValueError("give topics or top_n_topics, not both")
-    if top_n_topics is not None: _check_shown(top_n_topics, "top_n_topics")
-    if topics is None: return sorted(np.argsort(-np.asarray(sizes), kind="stable")[:top_n_topics].tolist())
-    bad = [topic for topic in topics if topic not in range(len(sizes))]
-    if bad or not len(topics): raise ValueError(f"topics must be numbers in 0..{len(sizes) - 1}, at least one, got {bad or 'none'}")
-    return [int(topic) for topic in topics]
+__all__ = ['hover_text', 'topic_colour', 'visualize_topics', 'sample_rows', 'visualize_documents', 'visualize_hierarchy',
+           'visualize_barchart', 'visualize_heatmap', 'visualize_topics_over_time', 'visualize_topics_per_class']
 
 # %% ../nbs/08a_interactive.ipynb #viz00015
 def hover_text(
@@ -39,8 +25,10 @@ def hover_text(
     length: int = 160,     # characters at most
     width: int = 60,       # characters a line
 ) -> str:                  # markup that shows the text and nothing else
-    "Prepare a text to come up beside the pointer."
-    return "<br>".join(html.escape(line, quote=False) for line in textwrap.wrap(_shorten(str(text), length), width))
+    "Prepare a text for the box beside the pointer."
+    return "<br>".join(html.escape(line, quote=False) for line in textwrap.wrap(shorten(text, length), width))
+
+def _label(text, width): return html.escape(shorten(text, width))
 
 # %% ../nbs/08a_interactive.ipynb #viz00018
 def topic_colour(
@@ -52,17 +40,20 @@ def topic_colour(
     red, green, blue = husl_palette(1, h=(.08 + topic * .381966) % 1, s=.8, l=(.56, .42, .7)[topic % 3])[0]
     return f"rgb({red * 255:.0f},{green * 255:.0f},{blue * 255:.0f})"
 
+# %% ../nbs/08a_interactive.ipynb #204f428c
 def _figure(title, width, height, **layout):
-    "Make an empty figure in the manner of this page."
+    "Make an empty figure in the style of this page."
     graph = need("plotly.graph_objects", "viz")
     figure = graph.Figure()
-    figure.update_layout(template="plotly_white", title=dict(text=f"<b>{html.escape(title)}</b>", x=.02, font_size=17), width=width, height=height,
-                         margin=dict(l=24, r=24, t=56, b=24), hoverlabel=dict(bgcolor="white", font_color="#1d1d1b", align="left"), **layout)
+    hover = dict(bgcolor="white", font_color="#1d1d1b", align="left")
+    figure.update_layout(template="plotly_white", title=dict(text=f"<b>{html.escape(title)}</b>", x=.02, font_size=17),
+                         width=width, height=height, margin=dict(l=24, r=24, t=56, b=24), hoverlabel=hover, **layout)
     return graph, figure
 
-def _names(names, words): return [", ".join(word for word, _ in topic[:3]) for topic in words] if names is None else [str(name) for name in names]
-
-def _bare(figure, **axis): figure.update_xaxes(visible=False, **axis); figure.update_yaxes(visible=False, **axis); return figure
+def _hide_axes(figure):
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return figure
 
 # %% ../nbs/08a_interactive.ipynb #viz00022
 def visualize_topics(
@@ -77,16 +68,23 @@ def visualize_topics(
     height: int = 650,     # pixels
 ):                         # plotly Figure
     "Draw the topics as circles on a map."
-    positions, sizes, names = np.asarray(positions, float), np.asarray(sizes), _names(names, words)
-    for name, values in dict(positions=positions, words=words, names=names).items(): _check_length(name, values, len(sizes), "topic")
+    def list_words(topic, n): return ", ".join(word for word, _ in topic[:n])
+    positions, sizes = np.asarray(positions, float), np.asarray(sizes)
+    names = [list_words(topic, 3) for topic in words] if names is None else names
+    for name, values in dict(positions=positions, words=words, names=names).items():
+        _check_length(name, values, len(sizes), "topic")
     shown = choose_topics(sizes, topics, top_n_topics)
     named = set(sorted(shown, key=lambda t: -sizes[t])[:25])
     graph, figure = _figure(title, width, height)
-    told = [f"<b>Topic {t}</b> · {sizes[t]:,} documents<br>{hover_text(', '.join(word for word, _ in words[t][:10]))}" for t in shown]
-    figure.add_trace(graph.Scatter(x=positions[shown, 0], y=positions[shown, 1], mode="markers+text", hovertext=told, hoverinfo="text", cliponaxis=False,
-        text=[html.escape(_shorten(names[t], 26)) if t in named else "" for t in shown], textposition="top center", textfont_size=11,
-        marker=dict(size=sizes[shown], sizemode="area", sizeref=max(1, sizes.max()) / 48**2 * 2, sizemin=4, color=[topic_colour(t) for t in shown], opacity=.6, line=dict(width=1, color="#5d5c56"))))
-    return _bare(figure)
+    marker = dict(size=sizes[shown], sizemode="area", sizeref=max(1, sizes.max()) / 48**2 * 2, sizemin=4, opacity=.6,
+                  color=[topic_colour(t) for t in shown], line=dict(width=1, color="#5d5c56"))
+    figure.add_trace(graph.Scatter(
+        x=positions[shown, 0], y=positions[shown, 1], mode="markers+text", marker=marker, cliponaxis=False,
+        text=[_label(names[t], 26) if t in named else "" for t in shown], textposition="top center", textfont_size=11,
+        hovertext=[f"<b>Topic {t}</b> · {sizes[t]:,} documents<br>{hover_text(list_words(words[t], 10))}"
+                   for t in shown],
+        hoverinfo="text"))
+    return _hide_axes(figure)
 
 # %% ../nbs/08a_interactive.ipynb #viz00028
 def sample_rows(
@@ -98,7 +96,8 @@ def sample_rows(
     if not 0 < share <= 1: raise ValueError(f"sample must be a share above 0 and at most 1, got {share}")
     topic, random = np.asarray(topic), np.random.default_rng(seed)
     members = [np.flatnonzero(topic == t) for t in np.unique(topic)]
-    return np.sort(np.concatenate([random.choice(rows, max(1, round(share * len(rows))), replace=False) for rows in members]))
+    return np.sort(np.concatenate([random.choice(rows, max(1, round(share * len(rows))), replace=False)
+                                   for rows in members]))
 
 # %% ../nbs/08a_interactive.ipynb #viz00030
 def visualize_documents(
@@ -116,29 +115,35 @@ def visualize_documents(
 ):                         # plotly Figure; a trace for each topic
     "Draw the documents as dots on a map."
     positions, topic = np.asarray(positions, np.float32), np.asarray(topic)
-    for name, values in dict(topic=topic, **({} if docs is None else dict(docs=docs))).items(): _check_length(name, values, len(positions), "document")
-    shown = choose_topics(np.bincount(topic[topic >= 0], minlength=len(names)), topics)
-    if topic.max(initial=-1) >= len(names): raise ValueError(f"topic must be in -1..{len(names) - 1}, one for each of the names, got {topic.max()}")
+    for name, values in dict(topic=topic, docs=docs).items():
+        if values is not None: _check_length(name, values, len(positions), "document")
+    counts = np.bincount(topic[topic >= 0], minlength=len(names))
+    shown = choose_topics(counts, topics)
+    if topic.max(initial=-1) >= len(names):
+        raise ValueError(f"topic must be in -1..{len(names) - 1}, one for each of the names, got {topic.max()}")
     rows = np.arange(len(topic)) if sample is None else sample_rows(topic, sample, seed)
     graph, figure = _figure(title, width, height, legend=dict(itemsizing="constant", font_size=11, title_text=None))
-    size = float(np.clip(400 / np.sqrt(max(1, len(rows))), 2.5, 7))
-    def dots(part, name, colour, number):
-        told = None if docs is None else [hover_text(docs[row], 160 if len(rows) <= 20_000 else 80) for row in part]
-        figure.add_trace(graph.Scattergl(x=positions[part, 0], y=positions[part, 1], mode="markers", name=html.escape(_shorten(name, 34)), legendrank=1000 + number, hovertext=told,
-            hoverinfo="name" if docs is None else "text+name", hoverlabel=dict(namelength=34), marker=dict(size=size, color=colour, opacity=.65)))
-    rest = rows[~np.isin(topic[rows], shown)]
-    if len(rest): dots(rest, "other", topic_colour(-1), len(names))
-    for t in shown:
-        if len(part := rows[topic[rows] == t]): dots(part, str(names[t]), topic_colour(t), t)
-    if not hide_annotations: _annotate(figure, positions, topic, names, shown)
-    return _bare(figure)
+    size, length = float(np.clip(400 / np.sqrt(max(1, len(rows))), 2.5, 7)), 160 if len(rows) <= 20_000 else 80
+    def add_dots(part, name, colour, rank):
+        if len(part): figure.add_trace(graph.Scattergl(
+            x=positions[part, 0], y=positions[part, 1], mode="markers", name=_label(name, 34), legendrank=1000 + rank,
+            hovertext=None if docs is None else [hover_text(docs[row], length) for row in part],
+            hoverinfo="name" if docs is None else "text+name", hoverlabel=dict(namelength=34),
+            marker=dict(size=size, color=colour, opacity=.65)))
+    add_dots(rows[~np.isin(topic[rows], shown)], "other", topic_colour(-1), len(names))
+    for t in shown: add_dots(rows[topic[rows] == t], names[t], topic_colour(t), t)
+    if not hide_annotations: _annotate(figure, positions, topic, names, [t for t in shown if counts[t]])
+    return _hide_axes(figure)
 
+# %% ../nbs/08a_interactive.ipynb #32ef1b97
 def _annotate(figure, positions, topic, names, shown, most=30):
     "Write the names of the largest topics at the middle of their documents."
-    counts = np.bincount(topic[topic >= 0], minlength=len(names))
-    for t in sorted((t for t in shown if counts[t]), key=lambda t: -counts[t])[:most]:
-        x, y = np.median(positions[topic == t], axis=0)
-        figure.add_annotation(x=float(x), y=float(y), text=f"<b>{html.escape(_shorten(str(names[t]), 26))}</b>", showarrow=False, font_size=11, bgcolor="rgba(255,255,255,.75)", borderpad=1)
+    rows = np.flatnonzero(topic >= 0)
+    member = csc_array((np.ones(len(rows)), (rows, topic[rows])), shape=(len(topic), len(names)))
+    middle = topic_positions(positions, member)
+    for t in sorted(shown, key=lambda t: -member[:, [t]].nnz)[:most]:
+        figure.add_annotation(x=float(middle[t, 0]), y=float(middle[t, 1]), text=f"<b>{_label(names[t], 26)}</b>",
+                              showarrow=False, font_size=11, bgcolor="rgba(255,255,255,.75)", borderpad=1)
 
 # %% ../nbs/08a_interactive.ipynb #viz00038
 def visualize_hierarchy(
@@ -150,25 +155,30 @@ def visualize_hierarchy(
     height: int | None = None,   # pixels; by default as many as the names need
 ):                         # plotly Figure
     "Draw the tree of topics."
-    if orientation not in ("left", "bottom"): raise ValueError(f"orientation must be 'left' or 'bottom', got {orientation!r}")
-    if len(labels) < 2: raise ValueError(f"a tree must have at least 2 topics, got {len(labels)}")
+    if orientation not in ("left", "bottom"):
+        raise ValueError(f"orientation must be 'left' or 'bottom', got {orientation!r}")
     tree, n = _check_tree(tree, len(labels)), len(labels)
-    order, flat = leaves_list(tree), orientation == "left"
-    place, level, below = {int(t): float(i) for i, t in enumerate(order)}, dict.fromkeys(range(n), 0.), {t: [t] for t in range(n)}
-    along, across, told = [], [], []
+    order, lines, joints, texts = leaves_list(tree), [], [], []
+    nodes = {int(t): (0., float(i), [t]) for i, t in enumerate(order)}      # distance, place, topics below
     for node, (a, b, distance, _) in enumerate(tree, n):
-        a, b = int(a), int(b)
-        along += [level[a], distance, distance, level[b], None]
-        across += [place[a], place[a], place[b], place[b], None]
-        place[node], level[node], below[node] = (place[a] + place[b]) / 2, float(distance), below[a] + below[b]
-        told.append(f"<b>{len(below[node])} topics</b>, joined at {distance:.3g}<br>" + "<br>".join(html.escape(_shorten(str(labels[t]), 50)) for t in below[node][:8]) + ("<br>…" if len(below[node]) > 8 else ""))
+        (level_a, place_a, below_a), (level_b, place_b, below_b) = nodes[int(a)], nodes[int(b)]
+        lines += [(level_a, place_a), (distance, place_a), (distance, place_b), (level_b, place_b), (None, None)]
+        joints.append((float(distance), (place_a + place_b) / 2))
+        nodes[node] = *joints[-1], below_a + below_b
+        names = [_label(labels[t], 50) for t in nodes[node][2]]
+        texts.append("<br>".join([f"<b>{len(names)} topics</b>, joined at {distance:.3g}", *names[:8]])
+                     + ("<br>…" if len(names) > 8 else ""))
+    flat = orientation == "left"
     graph, figure = _figure(title, width, height or (130 + 18 * n if flat else 600), showlegend=False)
-    turn = (lambda x, y: dict(x=x, y=y)) if flat else (lambda x, y: dict(x=y, y=x))
-    figure.add_trace(graph.Scatter(**turn(along, across), mode="lines", line=dict(color="#2f55c7", width=1.5), hoverinfo="skip"))
-    figure.add_trace(graph.Scatter(**turn([level[node] for node in range(n, 2 * n - 1)], [place[node] for node in range(n, 2 * n - 1)]), mode="markers", marker=dict(size=8, color="#2f55c7"), hovertext=told, hoverinfo="text"))
-    leaves = dict(tickmode="array", tickvals=list(range(n)), ticktext=[html.escape(_shorten(str(labels[t]), 44)) for t in order], showgrid=False, zeroline=False, automargin=True, range=[n - .5, -.5] if flat else [-.5, n - .5])
-    (figure.update_yaxes if flat else figure.update_xaxes)(**leaves)
-    (figure.update_xaxes if flat else figure.update_yaxes)(title="distance at which topics merge", rangemode="tozero", zeroline=False)
+    def points(pairs): return dict(zip("xy" if flat else "yx", zip(*pairs)))
+    figure.add_trace(graph.Scatter(**points(lines), mode="lines", line=dict(color="#2f55c7", width=1.5),
+                                   hoverinfo="skip"))
+    figure.add_trace(graph.Scatter(**points(joints), mode="markers", marker=dict(size=8, color="#2f55c7"),
+                                   hovertext=texts, hoverinfo="text"))
+    leaves, distances = (figure.update_yaxes, figure.update_xaxes)[::1 if flat else -1]
+    leaves(tickmode="array", tickvals=list(range(n)), ticktext=[_label(labels[t], 44) for t in order], showgrid=False,
+           zeroline=False, automargin=True, range=[n - .5, -.5] if flat else [-.5, n - .5])
+    distances(title="distance at which topics merge", rangemode="tozero", zeroline=False)
     return figure
 
 # %% ../nbs/08a_interactive.ipynb #viz00043
@@ -188,12 +198,14 @@ def visualize_barchart(
     shown = choose_topics(np.zeros(len(words)), topics, None if topics is not None else top_n_topics)
     columns = min(4, len(shown)); rows = -(-len(shown) // columns)
     graph, grid = _figure(title, width * columns + 40, height * rows + 90, showlegend=False)
-    subplots = need("plotly.subplots", "viz")
-    figure = subplots.make_subplots(rows, columns, horizontal_spacing=.32 / columns, vertical_spacing=.28 / rows,
-        subplot_titles=[html.escape(f"Topic {t}" if names is None else _shorten(str(names[t]), 28)) for t in shown])
+    titles = [f"Topic {t}" if names is None else _label(names[t], 28) for t in shown]
+    figure = need("plotly.subplots", "viz").make_subplots(
+        rows, columns, horizontal_spacing=.32 / columns, vertical_spacing=.28 / rows, subplot_titles=titles)
     for place, t in enumerate(shown):
         pairs = words[t][:n_words][::-1]
-        figure.add_trace(graph.Bar(x=[weight for _, weight in pairs], y=[html.escape(str(word)) for word, _ in pairs], orientation="h", marker_color=topic_colour(t), hovertemplate="%{y}: %{x:.3g}<extra></extra>"), place // columns + 1, place % columns + 1)
+        bars = graph.Bar(x=[weight for _, weight in pairs], y=[html.escape(str(word)) for word, _ in pairs],
+                         orientation="h", marker_color=topic_colour(t), hovertemplate="%{y}: %{x:.3g}<extra></extra>")
+        figure.add_trace(bars, place // columns + 1, place % columns + 1)
     figure.update_layout(grid.layout).update_annotations(font_size=13)
     return figure.update_yaxes(automargin=True, type="category").update_xaxes(nticks=4)
 
@@ -207,33 +219,42 @@ def visualize_heatmap(
     height: int = 800,     # pixels
 ):                         # plotly Figure
     "Draw the similarities of the topics."
-    similarity = np.asarray(similarity, float)
-    if similarity.ndim != 2 or len(set(similarity.shape)) != 1 or not similarity.size: raise ValueError(f"similarity must be a square matrix, got shape {similarity.shape}")
-    _check_length("labels", labels, len(similarity), "topic")
-    order = np.arange(len(similarity)) if order is None else np.asarray(order)
-    if sorted(order.tolist()) != list(range(len(similarity))): raise ValueError(f"order must hold each topic 0..{len(similarity) - 1} once, got {order.tolist()}")
-    shown = similarity[np.ix_(order, order)].copy()
-    np.fill_diagonal(shown, np.nan)
-    names = [html.escape(_shorten(str(labels[t]), 40)) for t in order]
+    shown, names = order_similarity(similarity, labels, order)
+    names = [_label(name, 40) for name in names]
     graph, figure = _figure(title, width, height)
-    pairs = [[f"{a}<br>{b}" for b in names] for a in names]
-    figure.add_trace(graph.Heatmap(z=shown, customdata=pairs, colorscale="GnBu", colorbar=dict(title="similarity", thickness=14), hoverongaps=False, hovertemplate="%{customdata}<br>similarity %{z:.3f}<extra></extra>"))
-    ticks = dict(tickmode="array", tickvals=list(range(len(names))) if len(names) <= 60 else [], ticktext=names, automargin=True, showgrid=False, zeroline=False)
-    figure.update_xaxes(**ticks, tickangle=-45).update_yaxes(**ticks, autorange="reversed", scaleanchor="x", constrain="domain")
-    return figure.update_xaxes(constrain="domain")
+    figure.add_trace(graph.Heatmap(
+        z=shown, customdata=[[f"{a}<br>{b}" for b in names] for a in names], colorscale="GnBu", hoverongaps=False,
+        colorbar=dict(title="similarity", thickness=14),
+        hovertemplate="%{customdata}<br>similarity %{z:.3f}<extra></extra>"))
+    ticks = dict(tickmode="array", tickvals=list(range(len(names))) if len(names) <= 60 else [], ticktext=names,
+                 automargin=True, showgrid=False, zeroline=False)
+    figure.update_yaxes(**ticks, autorange="reversed", scaleanchor="x", constrain="domain")
+    return figure.update_xaxes(**ticks, tickangle=-45, constrain="domain")
 
 # %% ../nbs/08a_interactive.ipynb #viz00053
 def _table_topics(table, column, names, topics, top_n_topics):
     "Check a table of topics and choose among them."
     missing = [name for name in ("Topic", "Words", "Frequency", column) if name not in table]
-    if missing: raise ValueError(f"the table must have Topic, Words, Frequency and {column}; {', '.join(missing)} missing")
+    if missing:
+        raise ValueError(f"the table must have Topic, Words, Frequency and {column}; {', '.join(missing)} missing")
     if not len(table): raise ValueError("the table must have at least one row, got none")
-    n = int(table.Topic.max()) + 1 if names is None else len(names)
-    if table.Topic.max() >= n: raise ValueError(f"names must have one for each topic: the table has topic {table.Topic.max()}, names has {n}")
-    sizes = table[table.Topic >= 0].groupby("Topic").Frequency.sum().reindex(range(n), fill_value=0).to_numpy()
-    return choose_topics(sizes, topics, top_n_topics), [f"Topic {t}" for t in range(n)] if names is None else [str(name) for name in names]
+    last = int(table.Topic.max())
+    names = [f"Topic {t}" for t in range(last + 1)] if names is None else names
+    if last >= len(names):
+        raise ValueError(f"names must have one for each topic: the table has topic {last}, names has {len(names)}")
+    sizes = table[table.Topic >= 0].groupby("Topic").Frequency.sum().reindex(range(len(names)), fill_value=0)
+    return choose_topics(sizes.to_numpy(), topics, top_n_topics), names
 
-def _scaled(values, normalize): return values / max(1e-12, float(np.linalg.norm(values))) if normalize else values
+# %% ../nbs/08a_interactive.ipynb #c24c5a67
+def _topic_series(rows, name, normalize, places=None):
+    "Return what the line and the bars of a topic share: name and texts beside the pointer; and its frequencies."
+    values = rows.Frequency.to_numpy(float)
+    if normalize: values = values / max(1e-12, float(np.linalg.norm(values)))
+    texts = [f"<b>{_label(name, 40)}</b>{place}<br>{count:,.4g} documents<br>{hover_text(words)}"
+             for place, count, words in zip(places or [""] * len(rows), rows.Frequency, rows.Words)]
+    return dict(name=_label(name, 34), hovertext=texts), values
+
+def _frequency_title(normalize): return "scaled frequency" if normalize else "documents"
 
 # %% ../nbs/08a_interactive.ipynb #viz00054
 def visualize_topics_over_time(
@@ -250,10 +271,11 @@ def visualize_topics_over_time(
     shown, names = _table_topics(table, "Timestamp", names, topics, top_n_topics)
     graph, figure = _figure(title, width, height, legend=dict(font_size=11))
     for t in shown:
-        part = table[table.Topic == t].sort_values("Timestamp", kind="stable")
-        told = [f"<b>{html.escape(_shorten(names[t], 40))}</b><br>{count:,.4g} documents<br>{hover_text(said)}" for count, said in zip(part.Frequency, part.Words)]
-        figure.add_trace(graph.Scatter(x=part.Timestamp, y=_scaled(part.Frequency.to_numpy(float), normalize_frequency), mode="lines+markers", marker_size=5, name=html.escape(_shorten(names[t], 34)), line=dict(color=topic_colour(t), width=2), hovertext=told, hoverinfo="text+x"))
-    return figure.update_yaxes(title="scaled frequency" if normalize_frequency else "documents", rangemode="tozero")
+        rows = table[table.Topic == t].sort_values("Timestamp", kind="stable")
+        line, values = _topic_series(rows, names[t], normalize_frequency)
+        figure.add_trace(graph.Scatter(x=rows.Timestamp, y=values, mode="lines+markers", marker_size=5,
+                                       line=dict(color=topic_colour(t), width=2), hoverinfo="text+x", **line))
+    return figure.update_yaxes(title=_frequency_title(normalize_frequency), rangemode="tozero")
 
 # %% ../nbs/08a_interactive.ipynb #viz00055
 def visualize_topics_per_class(
@@ -269,10 +291,14 @@ def visualize_topics_per_class(
     "Draw how often topics come up in each class."
     shown, names = _table_topics(table, "Class", names, topics, None if topics is not None else top_n_topics)
     classes = list(dict.fromkeys(map(str, table.Class)))
-    graph, figure = _figure(title, width, height or max(400, 130 + 44 * len(classes)), legend=dict(font_size=11, traceorder="normal"), barmode="stack")
+    graph, figure = _figure(title, width, height or max(400, 130 + 44 * len(classes)), barmode="stack",
+                            legend=dict(font_size=11, traceorder="normal"))
     for t in shown:
-        part = table[table.Topic == t]
-        told = [f"<b>{html.escape(_shorten(names[t], 40))}</b> in {html.escape(str(where))}<br>{count:,.4g} documents<br>{hover_text(said)}" for where, count, said in zip(part.Class, part.Frequency, part.Words)]
-        figure.add_trace(graph.Bar(x=_scaled(part.Frequency.to_numpy(float), normalize_frequency), y=[html.escape(str(one)) for one in part.Class], orientation="h", name=html.escape(_shorten(names[t], 34)), marker_color=topic_colour(t), hovertext=told, hoverinfo="text"))
-    figure.update_yaxes(automargin=True, type="category", categoryorder="array", categoryarray=[html.escape(one) for one in classes], autorange="reversed")
-    return figure.update_xaxes(title="scaled frequency" if normalize_frequency else "documents")
+        rows = table[table.Topic == t]
+        places = [html.escape(str(one)) for one in rows.Class]
+        bars, values = _topic_series(rows, names[t], normalize_frequency, [f" in {place}" for place in places])
+        figure.add_trace(graph.Bar(x=values, y=places, orientation="h", marker_color=topic_colour(t), hoverinfo="text",
+                                   **bars))
+    figure.update_yaxes(automargin=True, type="category", categoryorder="array", autorange="reversed",
+                        categoryarray=[html.escape(one) for one in classes])
+    return figure.update_xaxes(title=_frequency_title(normalize_frequency))

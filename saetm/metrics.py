@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['check_topics', 'Usable', 'usable_words', 'bootstrap_interval', 'Score', 'make_score', 'score_table', 'score_pairs',
-           'paired_difference', 'seed_score', 'npmi_matrix', 'npmi', 'Tokens', 'token_sequences', 'window_counts',
-           'c_v', 'window_npmi', 'unique_words', 'wmd', 'word_distances', 'solve_assignments', 'pairwise_wmd',
-           'lookup_vectors', 'wmd_diversity', 'table_purity', 'table_nmi', 'table_ari', 'document_topics',
-           'cluster_agreement', 'agreement_difference', 'coverage', 'word_relevance', 'topic_overlap', 'Match',
-           'match_topics', 'stability', 'shuffle_topics', 'class_words', 'label_topics']
+           'paired_difference', 'seed_score', 'npmi_matrix', 'document_counter', 'npmi', 'Tokens', 'token_sequences',
+           'window_counts', 'c_v', 'window_npmi', 'unique_words', 'wmd', 'word_distances', 'solve_assignments',
+           'pairwise_wmd', 'lookup_vectors', 'wmd_diversity', 'table_purity', 'table_nmi', 'table_ari',
+           'document_topics', 'cluster_agreement', 'agreement_difference', 'coverage', 'word_relevance',
+           'topic_overlap', 'Match', 'match_topics', 'stability', 'shuffle_topics', 'class_words', 'label_topics']
 
 # %% ../nbs/10_metrics.ipynb #6ef73833
-from functools import lru_cache
+from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -19,25 +19,26 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
-from .corpus import BagOfWords, _number_words, check_documents, need, tokenize
+from .corpus import BagOfWords, _number_words, check_documents, tokenize
 from .embedding import WordVectors, word_vectors
 from .sae import check_count, check_range, check_seed
 
 # %% ../nbs/10_metrics.ipynb #82588ae6
 def check_topics(
-    topics,                 # for each topic its words, strongest first; or (word, probability) pairs; or a dict of such lists
+    topics,                 # words of each topic, strongest first; or (word, probability) pairs; or a dict of them
 ) -> list[list[str]]:       # the words of each topic
     "Return topics as lists of words, or say what is wrong with them."
-    if isinstance(topics, str): raise TypeError(f"topics must be a list of lists of words, got the string {topics[:40]!r}")
+    if isinstance(topics, str) or not hasattr(topics, "__iter__"):
+        raise TypeError(f"topics must be a list of lists of words, got {topics!r:.60}")
     topics = list(topics.values()) if isinstance(topics, dict) else list(topics)
     if not topics: raise ValueError("there are no topics to score")
     for t, topic in enumerate(topics):
-        if isinstance(topic, str) or not hasattr(topic, "__iter__"): raise TypeError(f"topic {t} must be a list of words, got {topic!r:.60}")
-    lists = [[str(word) if isinstance(word, str) else word[0] if isinstance(word, tuple) else word for word in topic] for topic in topics]
-    for t, words in enumerate(lists):
-        bad = [word for word in words if not isinstance(word, str)]
+        if isinstance(topic, str) or not hasattr(topic, "__iter__"):
+            raise TypeError(f"topic {t} must be a list of words, got {topic!r:.60}")
+        topics[t] = [word[0] if isinstance(word, tuple) else word for word in topic]
+        bad = [word for word in topics[t] if not isinstance(word, str)]
         if bad: raise TypeError(f"topic {t} must be made of words, got {bad[0]!r}, a {type(bad[0]).__name__}")
-    return lists
+    return [list(map(str, topic)) for topic in topics]
 
 # %% ../nbs/10_metrics.ipynb #bbaa104f
 class Usable(NamedTuple):
@@ -46,7 +47,7 @@ class Usable(NamedTuple):
     skipped: dict      # topic -> why it is skipped
     partial: dict      # topic -> why it is scored on fewer words than asked
 
-
+# %% ../nbs/10_metrics.ipynb #2dcbbdfd
 def usable_words(
     topics,                            # see `check_topics`
     n,                                 # words asked of each topic, >= 1
@@ -63,17 +64,20 @@ def usable_words(
         first = topic[:n]
         once = list(dict.fromkeys(first))
         kept = [word for word in once if known is None or word in known]
-        if len(kept) < n: (found.partial if len(kept) >= least else found.skipped)[t] = _shortfall(topic, first, once, kept, n, reason)
         found.words.append(kept if len(kept) >= least else None)
+        notes = found.partial if len(kept) >= least else found.skipped
+        if len(kept) < n: notes[t] = _shortfall(topic, first, once, kept, n, reason)
     return found
 
 # %% ../nbs/10_metrics.ipynb #31efe1e7
 def _shortfall(topic, first, once, kept, n, reason):
     "Say why a topic has fewer than n usable words."
-    def some(words): return ", ".join(repr(word) for word in words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
+    def some(words): return ", ".join(map(repr, words[:3])) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
     repeated = list(dict.fromkeys(word for i, word in enumerate(first) if word in first[:i]))
     unknown = [word for word in once if word not in set(kept)]
-    why = [f"the topic has {len(topic)}"] * (len(topic) < n) + [f"{some(repeated)} repeated"] * bool(repeated) + [f"{some(unknown)} {reason}"] * bool(unknown)
+    why = [f"the topic has {len(topic)}"] if len(topic) < n else []
+    if repeated: why.append(f"{some(repeated)} repeated")
+    if unknown: why.append(f"{some(unknown)} {reason}")
     return f"{len(kept)} of {n} words: " + "; ".join(why)
 
 # %% ../nbs/10_metrics.ipynb #994db1a9
@@ -89,12 +93,13 @@ def bootstrap_interval(
     values = np.asarray(values, np.float64)
     if not len(values): return np.nan, np.nan
     rng, rows = np.random.default_rng(seed), max(1, 2**22 // len(values))
-    means = np.concatenate([rng.choice(values, (min(rows, n_boot - start), len(values))).mean(1) for start in range(0, n_boot, rows)])
+    means = np.concatenate([rng.choice(values, (min(rows, n_boot - start), len(values))).mean(1)
+                            for start in range(0, n_boot, rows)])
     return tuple(np.quantile(means, [.025, .975]).tolist())
 
 # %% ../nbs/10_metrics.ipynb #1d10b89f
 class Score(NamedTuple):
-    "What one metric says, and about how much."
+    "The value of one metric, its interval, and what was scored."
     name: str              # name of the metric
     value: float           # mean over what was scored; nan if nothing was
     low: float             # lower end of the 95% interval
@@ -107,13 +112,17 @@ class Score(NamedTuple):
 
     def as_row(self):
         "Return the score as plain numbers and strings, for a table or a file."
-        reasons = [f"{item}: {why}" for item, why in self.skipped.items()] + [f"{item} (scored): {why}" for item, why in self.partial.items()]
-        return dict(metric=self.name, value=self.value, low=self.low, high=self.high, over=self.over, scored=self.n_scored,
+        reasons = [f"{item}: {why}" for item, why in self.skipped.items()]
+        reasons += [f"{item} (scored): {why}" for item, why in self.partial.items()]
+        return dict(metric=self.name, value=self.value, low=self.low, high=self.high, over=self.over,
+                    scored=self.n_scored,
                     skipped=len(self.skipped), partial=len(self.partial), reasons=" | ".join(reasons))
 
     def __repr__(self):
-        left = f", {len(self.skipped)} skipped" * bool(self.skipped) + f", {len(self.partial)} with a note" * bool(self.partial)
-        return f"Score({self.name} {self.value:.3f} [{self.low:.3f}, {self.high:.3f}] over {self.n_scored} {self.over}{left})"
+        counts = f"{self.n_scored} {self.over}"
+        if self.skipped: counts += f", {len(self.skipped)} skipped"
+        if self.partial: counts += f", {len(self.partial)} with a note"
+        return f"Score({self.name} {self.value:.3f} [{self.low:.3f}, {self.high:.3f}] over {counts})"
 
 # %% ../nbs/10_metrics.ipynb #ceeef714
 def make_score(
@@ -130,9 +139,10 @@ def make_score(
     silent = sorted(set(np.flatnonzero(np.isnan(values)).tolist()) - set(skipped))
     if silent: raise ValueError(f"{name}: no value and no reason for {over} {silent[:10]}")
     scored = values[~np.isnan(values)]
-    return Score(name, float(scored.mean()) if len(scored) else np.nan, *bootstrap_interval(scored, n_boot, seed), values, over, len(scored), skipped, dict(partial or {}))
+    mean, interval = float(scored.mean()) if len(scored) else np.nan, bootstrap_interval(scored, n_boot, seed)
+    return Score(name, mean, *interval, values, over, len(scored), skipped, dict(partial or {}))
 
-
+# %% ../nbs/10_metrics.ipynb #fb417219
 def score_table(
     scores,                # list of Scores
 ) -> "pandas.DataFrame":   # one row each: metric, value, low, high, over, scored, skipped, partial, reasons
@@ -154,7 +164,9 @@ def score_pairs(
     _check_draws(n_boot, seed)
     skipped, live = dict(skipped or {}), ~np.isnan(matrix).all(1)
     n, values = int(live.sum()), np.full(len(matrix), np.nan)
-    if n < 2: return make_score(name, values, skipped | {i: f"there is nothing to compare it with: {n} of {len(matrix)} {over} can be scored" for i in np.flatnonzero(live).tolist()}, partial, over)
+    if n < 2:
+        alone = f"there is nothing to compare it with: {n} of {len(matrix)} {over} can be scored"
+        return make_score(name, values, skipped | dict.fromkeys(np.flatnonzero(live).tolist(), alone), partial, over)
     inner = matrix[np.ix_(live, live)] * (1 - np.eye(n))
     values[live] = inner.sum(1) / (n - 1)
     drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), n_boot).astype(np.float64)
@@ -174,26 +186,35 @@ def paired_difference(
     "Compare two scores item by item."
     if match is not None: a, b = _pick_items(a, match.first), _pick_items(b, match.second)
     if a.over != b.over: raise ValueError(f"paired scores must be over the same items, got {a.over} and {b.over}")
-    if a.values.shape != b.values.shape: raise ValueError(f"paired scores must have the same items, got {len(a.values)} and {len(b.values)} {a.over}")
-    if not len(a.values): raise ValueError(f"{a.name} is a measure of the whole and has no items to pair; pair it over seeds with seed_score")
-    skipped = {i: " / ".join(dict.fromkeys(s.skipped[i] for s in (a, b) if i in s.skipped)) for i in sorted({*a.skipped, *b.skipped})}
-    return make_score(f"{a.name} difference", a.values - b.values, skipped, {**a.partial, **b.partial}, a.over, n_boot, seed)
+    if a.values.shape != b.values.shape:
+        raise ValueError(f"paired scores must have the same items, got {len(a.values)} and {len(b.values)} {a.over}")
+    if not len(a.values):
+        raise ValueError(f"{a.name} is a measure of the whole and has no items to pair; pair it over seeds with "
+                         "seed_score")
+    skipped = {i: " / ".join(dict.fromkeys(s.skipped[i] for s in (a, b) if i in s.skipped))
+               for i in sorted({*a.skipped, *b.skipped})}
+    return make_score(f"{a.name} difference", a.values - b.values, skipped, {**a.partial, **b.partial}, a.over, n_boot,
+                      seed)
 
-
+# %% ../nbs/10_metrics.ipynb #3374557c
 def _pick_items(score, items):
     "Return a score of some of its items, in a new order; its mean and interval stay those of the whole."
-    def moved(reasons): return {i: f"item {item}: {reasons[item]}" for i, item in enumerate(np.asarray(items).tolist()) if item in reasons}
+    def moved(reasons):
+        return {i: f"item {item}: {reasons[item]}" for i, item in enumerate(np.asarray(items).tolist())
+                if item in reasons}
     return score._replace(values=score.values[items], skipped=moved(score.skipped), partial=moved(score.partial))
 
-
+# %% ../nbs/10_metrics.ipynb #27b5ea09
 def seed_score(
     scores,                # Scores of one metric, one for each seed
 ) -> Score:                # mean over seeds; values: the score of each seed
     "Gather a metric over seeds: its spread from run to run, apart from that over topics."
     scores = list(scores)
-    if len({score.name for score in scores}) != 1: raise ValueError(f"seed_score needs scores of one metric, got {sorted({score.name for score in scores})}")
+    if len({score.name for score in scores}) != 1:
+        raise ValueError(f"seed_score needs scores of one metric, got {sorted({score.name for score in scores})}")
     values = np.array([score.value for score in scores])
-    return make_score(scores[0].name, values, {i: "nothing was scored" for i in np.flatnonzero(np.isnan(values)).tolist()}, over="seeds")
+    return make_score(scores[0].name, values,
+                      {i: "nothing was scored" for i in np.flatnonzero(np.isnan(values)).tolist()}, over="seeds")
 
 # %% ../nbs/10_metrics.ipynb #2827deac
 def npmi_matrix(
@@ -208,27 +229,32 @@ def npmi_matrix(
     return value if eps else np.where(both == 0, -1, np.where(both == 1, 1, value))
 
 # %% ../nbs/10_metrics.ipynb #8b90b267
-def _document_counter(bow):
-    "Return the words that occur, and a function from words to their counts together and the number of documents."
+def document_counter(
+    bow,        # BagOfWords
+) -> tuple:     # words that occur; function: words -> (counts together (n, n), number of documents)
+    "Prepare to count in how many documents words occur together."
     present = sparse.csc_matrix(bow.counts, dtype=np.float64, copy=True)
     present.eliminate_zeros(); present.data[:] = 1
     column = {word: i for i, (word, n) in enumerate(zip(bow.vocabulary, np.diff(present.indptr))) if n}
     def count(words):
-        mine = present[:, [column[word] for word in words]]
-        return (mine.T @ mine).toarray(), present.shape[0]
+        shown = present[:, [column[word] for word in words]]
+        return (shown.T @ shown).toarray(), present.shape[0]
     return column, count
 
-def _coherence(name, topics, n, counter, reason, measure, min_words, n_boot, seed):
+# %% ../nbs/10_metrics.ipynb #7486e342
+def _coherence(name, topics, n, counter, measure, min_words, n_boot, seed):
     "Score each topic by a measure of (joint, total)."
     _check_draws(n_boot, seed); check_count(n, "n")
-    if min_words is not None: check_count(min_words, "min_words")
-    if min(n, min_words or n) < 2: raise ValueError(f"coherence compares words: n and min_words must be 2 or more, got {min(n, min_words or n)}")
+    least = n if min_words is None else min(n, check_count(min_words, "min_words"))
+    if least < 2: raise ValueError(f"coherence compares words: n and min_words must be 2 or more, got {least}")
     known, count = counter
-    usable = usable_words(topics, n, known, reason, min_words)
+    usable = usable_words(topics, n, known, "in no document", min_words)
     values = [np.nan if words is None else measure(*count(words)) for words in usable.words]
     return make_score(name, values, usable.skipped, usable.partial, n_boot=n_boot, seed=seed)
 
 def _mean_pair(matrix): return matrix[np.triu_indices(len(matrix), 1)].mean()
+
+def _mean_npmi(joint, total, eps=0.0): return _mean_pair(npmi_matrix(joint, total, eps))
 
 # %% ../nbs/10_metrics.ipynb #73207685
 def npmi(
@@ -240,7 +266,7 @@ def npmi(
     seed=0,              # seed of the bootstrap
 ) -> Score:              # mean NPMI, in -1..1
     "Score how often the words of a topic share a document, against chance."
-    return _coherence("npmi", topics, n, _document_counter(bow), "in no document", lambda joint, total: _mean_pair(npmi_matrix(joint, total)), min_words, n_boot, seed)
+    return _coherence("npmi", topics, n, document_counter(bow), _mean_npmi, min_words, n_boot, seed)
 
 # %% ../nbs/10_metrics.ipynb #eb842210
 class Tokens(NamedTuple):
@@ -271,11 +297,14 @@ def window_counts(
     "Count in how many windows words occur and meet."
     if window < 1: raise ValueError(f"window must be 1 or more, got {window}")
     n_windows = np.maximum(1, np.diff(ends) - window + 1)
-    first = np.concatenate([[0], np.cumsum(n_windows)])                       # number of the first window of each document
+    # number of the first window of each document
+    first = np.concatenate([[0], np.cumsum(n_windows)])
     at, word = np.concatenate(places), np.repeat(np.arange(len(places)), [len(p) for p in places])
     doc = np.searchsorted(ends, at, "right") - 1
-    low = np.maximum(0, at - ends[doc] - window + 1)                          # the windows low..high of a document see this token
-    until = at if exact else np.concatenate([p[np.searchsorted(p, start)] for p, start in zip(places, np.split(ends[doc] + low, np.cumsum([len(p) for p in places])[:-1]))])
+    # the windows low..high of a document see this token
+    low = np.maximum(0, at - ends[doc] - window + 1)
+    starts = np.split(ends[doc] + low, np.cumsum([len(p) for p in places])[:-1])
+    until = at if exact else np.concatenate([p[np.searchsorted(p, start)] for p, start in zip(places, starts)])
     high = np.minimum(until - ends[doc], n_windows[doc] - 1)
     cuts, where = np.unique(np.concatenate([first[doc] + low, first[doc] + high + 1]), return_inverse=True)
     step = np.bincount(np.tile(word, 2) * len(cuts) + where, np.repeat([1, -1], len(at)), len(places) * len(cuts))
@@ -312,9 +341,10 @@ def c_v(
     seed=0,              # seed of the bootstrap
 ) -> Score:              # mean C_V, in -1..1
     "Score how alike the company is that a topic's words keep (gensim's c_v)."
-    return _coherence("c_v", topics, n, _window_counter(tokens, topics, n, window, exact), "in no document", _context_cosine, min_words, n_boot, seed)
+    counter = _window_counter(tokens, topics, n, window, exact)
+    return _coherence("c_v", topics, n, counter, _context_cosine, min_words, n_boot, seed)
 
-
+# %% ../nbs/10_metrics.ipynb #3f0ce653
 def window_npmi(
     topics,              # words of each topic, see `check_topics`
     tokens,              # Tokens of the documents that decide
@@ -326,8 +356,8 @@ def window_npmi(
     seed=0,              # seed of the bootstrap
 ) -> Score:              # mean NPMI, in -1..1
     "Score how often the words of a topic share a window, against chance (gensim's c_npmi)."
-    def measure(joint, total): return _mean_pair(npmi_matrix(joint, total, 1e-12))
-    return _coherence(f"npmi_window{window}", topics, n, _window_counter(tokens, topics, n, window, exact), "in no document", measure, min_words, n_boot, seed)
+    counter, measure = _window_counter(tokens, topics, n, window, exact), partial(_mean_npmi, eps=1e-12)
+    return _coherence(f"npmi_window{window}", topics, n, counter, measure, min_words, n_boot, seed)
 
 # %% ../nbs/10_metrics.ipynb #a442ff01
 def unique_words(
@@ -344,8 +374,10 @@ def unique_words(
         for word in words or []: shared[word] = shared.get(word, 0) + 1
     skipped = dict(usable.skipped)
     live = [t for t, words in enumerate(usable.words) if words is not None]
-    if len(live) == 1: skipped[live[0]] = f"there is nothing to compare it with: 1 of {len(usable.words)} topics can be scored"
-    values = [np.nan if t in skipped else np.mean([1 / shared[word] for word in words]) for t, words in enumerate(usable.words)]
+    if len(live) == 1:
+        skipped[live[0]] = f"there is nothing to compare it with: 1 of {len(usable.words)} topics can be scored"
+    values = [np.nan if t in skipped else np.mean([1 / shared[word] for word in words])
+              for t, words in enumerate(usable.words)]
     return make_score("unique_words", values, skipped, usable.partial, n_boot=n_boot, seed=seed)
 
 # %% ../nbs/10_metrics.ipynb #541b6ec5
@@ -369,9 +401,9 @@ def word_distances(
     y = x if same else np.asarray(y, np.float64)
     x2, y2 = (x**2).sum(1, keepdims=True), (y**2).sum(1, keepdims=True)
     near, out = 2e-6 * max(x2.max(), y2.max()), np.empty((len(x), len(y)))
-    x_long, y_long = np.hstack([-2 * x, x2, np.ones_like(x2)]), np.hstack([y, np.ones_like(y2), y2])     # their product is |x|^2 - 2xy + |y|^2
-    for start in range(0, len(x), block):
-        rows, left = slice(start, start + block), start if same else 0         # of a symmetric matrix, the part right of the diagonal
+    x_long, y_long = np.hstack([-2 * x, x2, np.ones_like(x2)]), np.hstack([y, np.ones_like(y2), y2])
+    for start in range(0, len(x), block):                   # x_long @ y_long.T is |x|^2 - 2xy + |y|^2
+        rows, left = slice(start, start + block), start if same else 0      # if symmetric, right of the diagonal only
         square = x_long[rows] @ y_long[left:].T
         i, j = np.divmod(np.flatnonzero(square < near), square.shape[1])      # much faster than `nonzero`
         for part in range(0, len(i), 65536):
@@ -397,72 +429,14 @@ def solve_assignments(
         totals[start:start + block] = near[part, columns].sum(1)
     return totals
 
-# %% ../nbs/10_metrics.ipynb #9eb33d48
-def _augment(near, rows, totals):
-    "Solve the assignment problems of `solve_assignments` into totals (m,) by bids and shortest chains; plain Python that numba compiles."
-    n, far = rows.shape[1], 1e300
-    cost = np.empty((n, n))
-    price, length, closed, reach = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-    came, row_of, column_of, left_over = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
-    for p in range(len(rows)):
-        for i in range(n):
-            for j in range(n): cost[i, j] = near[rows[p, i], j]
-        for j in range(n): price[j] = 0.0; row_of[j] = -1; left_over[j] = j
-        for i in range(n):
-            for j in range(n): price[j] += cost[i, j] / n
-        n_left = n
-        for sweep in range(3 if n > 1 else 0):                  # bids
-            waiting, n_left = n_left, 0
-            for f in range(waiting):
-                i = left_over[f]
-                for j in range(n): reach[j] = cost[i, j] - price[j]
-                low, column = reach[0], 0
-                for j in range(1, n): low = reach[j] if reach[j] < low else low
-                while reach[column] != low: column += 1
-                reach[column] = far
-                second = reach[0]
-                for j in range(1, n): second = reach[j] if reach[j] < second else second
-                price[column] -= second - low
-                if row_of[column] >= 0: left_over[n_left] = row_of[column]; n_left += 1
-                row_of[column], column_of[i] = i, column
-        for f in range(n_left):
-            start = left_over[f]
-            for j in range(n): length[j] = far; closed[j] = 0.0
-            i, shift, column = start, 0.0, 0
-            while i >= 0:                                       # until a column without a row is reached
-                for j in range(n):
-                    way = shift + cost[i, j] - price[j]
-                    better = (way < length[j]) & (closed[j] == 0.0)
-                    length[j] = way if better else length[j]
-                    came[j] = i if better else came[j]
-                for j in range(n): reach[j] = length[j] + closed[j]
-                low, column = reach[0], 0
-                for j in range(1, n): low = reach[j] if reach[j] < low else low
-                while reach[column] != low: column += 1
-                closed[column], i = far, row_of[column]
-                if i >= 0: shift = low - (cost[i, column] - price[column])
-            for j in range(n): price[j] += length[j] - low if closed[j] > 0 else 0.0
-            while i != start:                                   # walk back and change partners
-                i = came[column]
-                row_of[column], column_of[i], column = i, column, column_of[i]
-        totals[p] = 0.0
-        for i in range(n): totals[p] += cost[i, column_of[i]]
-    return totals
-
-
-@lru_cache(maxsize=None)
-def _compiled(): return need("numba", "fast").njit(_augment, cache=True, fastmath={"nnan", "nsz"})
-
 # %% ../nbs/10_metrics.ipynb #6a4035d3
 def pairwise_wmd(
     topics,               # for each topic the rows of its words in `vectors`, distinct, at least one
     vectors,              # word vectors (V, w)
-    numba=None,           # compiled solver: True, False, or None to use it for many topics where numba is installed
     max_entries=2**27,    # largest part of the matrix of word distances to hold at once; 2**27 is 1 GiB
 ) -> np.ndarray:          # distances (T, T), symmetric, 0 on the diagonal
     "Compute the Word Mover's Distance of every pair of topics."
     from ot import emd2
-    solve = _pick_solver(numba, len(topics))
     used, flat = np.unique(np.concatenate(topics), return_inverse=True)
     sizes, points = np.array([len(topic) for topic in topics]), np.asarray(vectors[used], np.float64)
     topics, out = np.split(flat, np.cumsum(sizes)[:-1]), np.zeros((len(topics), len(topics)))
@@ -472,18 +446,12 @@ def pairwise_wmd(
         members = np.unique(np.concatenate(topics[start:start + group]))
         distances = word_distances(points) if len(members) == len(used) else word_distances(points[members], points)
         for a in range(start, min(start + group, len(topics))):
-            near, later = np.ascontiguousarray(distances[np.searchsorted(members, topics[a])].T), np.arange(a + 1, len(topics))       # near: (used words, n)
+            near = np.ascontiguousarray(distances[np.searchsorted(members, topics[a])].T)      # (used words, n)
+            later = np.arange(a + 1, len(topics))
             equal, other = later[sizes[later] == sizes[a]], later[sizes[later] != sizes[a]]
-            if len(equal): out[a, equal] = solve(near, table[equal, :sizes[a]]) / sizes[a]
+            if len(equal): out[a, equal] = solve_assignments(near, table[equal, :sizes[a]]) / sizes[a]
             for b in other: out[a, b] = emd2([], [], near[topics[b]])
     return out + out.T
-
-
-def _pick_solver(numba, n_topics):
-    "Return a function like `solve_assignments`."
-    from importlib.util import find_spec
-    if numba is None: numba = n_topics >= 200 and find_spec("numba") is not None
-    return (lambda near, rows: _compiled()(near, rows, np.empty(len(rows)))) if numba else solve_assignments
 
 # %% ../nbs/10_metrics.ipynb #8c0bbd1d
 def lookup_vectors(
@@ -492,11 +460,14 @@ def lookup_vectors(
 ) -> WordVectors:         # vectors float32 (n, w), known bool (n,)
     "Find the vectors of words."
     if not isinstance(source, tuple) or isinstance(source, WordVectors):
-        if isinstance(source, (WordVectors, np.ndarray)): raise TypeError("vectors without their words: give the pair (words, vectors)")
+        if isinstance(source, (WordVectors, np.ndarray)):
+            raise TypeError("vectors without their words: give the pair (words, vectors)")
         return word_vectors(words, source)
     vocabulary, vectors = source
     matrix, known = vectors if isinstance(vectors, tuple) else (vectors, None)
-    if len(vocabulary) != len(matrix): raise ValueError(f"there must be a vector for each word, got {len(vocabulary)} words and vectors of shape {np.shape(matrix)}")
+    if len(vocabulary) != len(matrix):
+        raise ValueError(f"there must be a vector for each word, got {len(vocabulary)} words and vectors of shape "
+                         f"{np.shape(matrix)}")
     return word_vectors(words, {word: matrix[i] for i, word in enumerate(vocabulary) if known is None or known[i]})
 
 # %% ../nbs/10_metrics.ipynb #8887a5f4
@@ -504,12 +475,11 @@ def wmd_diversity(
     topics,                  # words of each topic, see `check_topics`
     vectors="wordllama",     # where word vectors come from, see `lookup_vectors`
     n=20,                    # words of each topic
-    numba=None,              # compiled solver: True, False, or None to use it for many topics where numba is installed
     min_words=None,          # fewest words with a vector of a topic that is scored; None for n
     name="wmd",              # name of the score; say which space it is in
     n_boot=2000,             # resamples of the bootstrap
     seed=0,                  # seed of the bootstrap
-) -> Score:                  # mean distance over pairs, in the unit of the vectors; values: each topic's mean distance to the others
+) -> Score:                  # mean distance over pairs; values: each topic's mean distance to the others
     "Score how far apart topics are."
     _check_draws(n_boot, seed); check_count(n, "n")
     topics = check_topics(topics)
@@ -519,7 +489,8 @@ def wmd_diversity(
     usable = usable_words(topics, n, row, "without a vector", min_words)
     live = [t for t, words in enumerate(usable.words) if words is not None]
     matrix = np.full((len(topics), len(topics)), np.nan)
-    if live: matrix[np.ix_(live, live)] = pairwise_wmd([np.array([row[word] for word in usable.words[t]]) for t in live], found.vectors, numba)
+    rows = [np.array([row[word] for word in usable.words[t]]) for t in live]
+    if live: matrix[np.ix_(live, live)] = pairwise_wmd(rows, found.vectors)
     return score_pairs(name, matrix, usable.skipped, usable.partial, n_boot=n_boot, seed=seed)
 
 # %% ../nbs/10_metrics.ipynb #674695a1
@@ -540,7 +511,7 @@ def table_nmi(
     if topics + labels == 0: return 1.0
     return max(0.0, float(2 * (topics + labels - entropy(p)) / (topics + labels)))
 
-
+# %% ../nbs/10_metrics.ipynb #5673ab0e
 def table_ari(
     table,               # documents of each topic and label (T, L)
 ) -> float:              # at most 1, 0 for chance
@@ -561,7 +532,8 @@ def document_topics(
         largest = np.asarray(shares.argmax(1)).ravel()
         return np.where(np.asarray(shares.max(1).todense()).ravel() > 0, largest, -1)
     topics = np.asarray(topics)
-    if topics.dtype.kind not in "iu": raise TypeError(f"the topic of a document must be a whole number, got {topics.dtype}")
+    if topics.dtype.kind not in "iu":
+        raise TypeError(f"the topic of a document must be a whole number, got {topics.dtype}")
     return topics
 
 # %% ../nbs/10_metrics.ipynb #8160d9eb
@@ -569,10 +541,13 @@ def _check_labels(topics, labels):
     "Return topics, label numbers and label names, or say what is wrong with the labels."
     import pandas as pd
     labels = pd.Series(list(labels), dtype=object)
-    if len(labels) != len(topics): raise ValueError(f"labels must have one entry a document: got {len(labels)} labels for {len(topics)} documents")
+    if len(labels) != len(topics):
+        raise ValueError(f"labels must have one entry a document: got {len(labels)} labels for {len(topics)} documents")
     if not len(labels): raise ValueError("there are no documents to score")
     bad = np.flatnonzero(labels.isna())
-    if len(bad): raise ValueError(f"labels must not be missing: {len(bad)} are, first in rows {bad[:5].tolist()}; leave these documents out")
+    if len(bad):
+        raise ValueError(f"labels must not be missing: {len(bad)} are, first in rows {bad[:5].tolist()}; leave these "
+                         "documents out")
     codes, names = pd.factorize(labels.astype(str), sort=True)
     return topics, codes, list(names)
 
@@ -587,20 +562,24 @@ def cluster_agreement(
     _check_draws(n_boot, seed)
     topics, codes, _ = _check_labels(document_topics(topics), labels)
     _, topic = np.unique(topics, return_inverse=True)
-    shape = topic.max() + 1, codes.max() + 1
+    shape, n_docs, rng = (topic.max() + 1, codes.max() + 1), len(codes), np.random.default_rng(seed)
     table = np.bincount(topic * shape[1] + codes, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
-    rng, measures = np.random.default_rng(seed), dict(nmi=table_nmi, ari=table_ari, purity=table_purity)
-    draws = (rng.multinomial(len(codes), table.ravel() / len(codes)).reshape(shape).astype(np.float64) for _ in range(n_boot))
-    again = np.array([[measure(draw) for measure in measures.values()] for draw in draws])
-    missing = int((topics == -1).sum())
-    partial = {"documents": f"{missing} of {len(codes)} have no topic and count as one topic of their own"} if missing else {}
-    return {name: _centred_score(name, float(measure(table)), drawn, len(codes), partial) for (name, measure), drawn in zip(measures.items(), again.T)}
+    draws = (rng.multinomial(n_docs, table.ravel() / n_docs).reshape(shape).astype(float) for _ in range(n_boot))
+    again, missing = np.array([_agreement(draw) for draw in draws]), int((topics == -1).sum())
+    notes = {"documents": f"{missing} of {n_docs} have no topic and count as one topic of their own"} if missing else {}
+    return {name: _centred_score(name, value, drawn, n_docs, notes)
+            for name, value, drawn in zip(_MEASURES, _agreement(table), again.T)}
+
+# %% ../nbs/10_metrics.ipynb #d68f869d
+_MEASURES = dict(nmi=table_nmi, ari=table_ari, purity=table_purity)
+
+def _agreement(table): return [float(measure(table)) for measure in _MEASURES.values()]
 
 
-def _centred_score(name, value, drawn, n_docs, partial):
+def _centred_score(name, value, drawn, n_docs, notes):
     "Return a measure of all documents with its interval, the resamples moved so that their mean is the value."
     low, high = np.quantile(drawn - drawn.mean() + value, [.025, .975]).tolist()
-    return Score(name, value, low, high, np.empty(0), "documents", n_docs, {}, partial)
+    return Score(name, value, low, high, np.empty(0), "documents", n_docs, {}, notes)
 
 # %% ../nbs/10_metrics.ipynb #3ca7299b
 def agreement_difference(
@@ -614,13 +593,16 @@ def agreement_difference(
     _check_draws(n_boot, seed)
     first, codes, _ = _check_labels(document_topics(topics_a), labels)
     second, _, _ = _check_labels(document_topics(topics_b), labels)
-    cells, count = np.unique(np.stack([np.unique(first, return_inverse=True)[1], np.unique(second, return_inverse=True)[1], codes]), axis=1, return_counts=True)
-    def scores(weights):
-        tables = [np.bincount(cells[i] * (codes.max() + 1) + cells[2], weights, (cells[i].max() + 1) * (codes.max() + 1)).reshape(-1, codes.max() + 1) for i in (0, 1)]
-        return np.array([measure(tables[0]) - measure(tables[1]) for measure in (table_nmi, table_ari, table_purity)])
+    numbered = [np.unique(topics, return_inverse=True)[1] for topics in (first, second)]
+    (*topics, label), count = np.unique(np.stack([*numbered, codes]), axis=1, return_counts=True)
+    n_labels = codes.max() + 1
+    def table(topic, weights):
+        return np.bincount(topic * n_labels + label, weights, (topic.max() + 1) * n_labels).reshape(-1, n_labels)
+    def difference(weights): return np.subtract(*(_agreement(table(topic, weights)) for topic in topics))
     rng = np.random.default_rng(seed)
-    again = np.array([scores(rng.multinomial(len(codes), count / len(codes))) for _ in range(n_boot)])
-    return {name: _centred_score(f"{name} difference", float(value), drawn, len(codes), {}) for name, value, drawn in zip(["nmi", "ari", "purity"], scores(count), again.T)}
+    again = np.array([difference(rng.multinomial(len(codes), count / len(codes))) for _ in range(n_boot)])
+    return {name: _centred_score(f"{name} difference", float(value), drawn, len(codes), {})
+            for name, value, drawn in zip(_MEASURES, difference(count), again.T)}
 
 # %% ../nbs/10_metrics.ipynb #afec4b45
 def coverage(
@@ -635,7 +617,8 @@ def coverage(
     if not min(active.shape): raise ValueError(f"shares must have documents and topics, got shape {active.shape}")
     some = (active.getnnz(1) > 0).astype(np.float64)
     return {"coverage": make_score("coverage", active.getnnz(0) / active.shape[0], n_boot=n_boot, seed=seed),
-            "documents_with_topic": make_score("documents_with_topic", some, over="documents", n_boot=n_boot, seed=seed)}
+            "documents_with_topic": make_score("documents_with_topic", some, over="documents", n_boot=n_boot,
+                                               seed=seed)}
 
 # %% ../nbs/10_metrics.ipynb #98d19c81
 def word_relevance(
@@ -650,10 +633,12 @@ def word_relevance(
     "Score whether the words of a document's topic are in it, more than those of other topics."
     _check_draws(n_boot, seed)
     own = document_topics(doc_topics)
-    if len(own) != bow.counts.shape[0]: raise ValueError(f"there must be a topic for each document: got {len(own)} for {bow.counts.shape[0]} documents")
+    if len(own) != bow.counts.shape[0]:
+        raise ValueError(f"there must be a topic for each document: got {len(own)} for {bow.counts.shape[0]} documents")
     column = {word: i for i, word in enumerate(bow.vocabulary)}
     usable = usable_words(topics, n, column, min_words=min_words)
-    if own.max() >= len(usable.words): raise ValueError(f"topics of documents must be in 0..{len(usable.words) - 1}, got {own.max()}")
+    if own.max() >= len(usable.words):
+        raise ValueError(f"topics of documents must be in 0..{len(usable.words) - 1}, got {own.max()}")
     live = np.array([t for t, words in enumerate(usable.words) if words is not None], int)
     cells = [(column[word], i, 1 / len(usable.words[t])) for i, t in enumerate(live) for word in usable.words[t]]
     column_at, topic_at, weight = map(np.array, zip(*cells)) if cells else (np.empty(0, int),) * 3
@@ -664,8 +649,10 @@ def word_relevance(
         share = ((bow.counts[rows] > 0).astype(np.float64) @ onto).toarray().round(9)
         mine = share[np.arange(len(rows)), place[own[rows]]][:, None]
         values[rows] = ((share < mine).sum(1) + ((share == mine).sum(1) - 1) / 2) / (len(live) - 1)
-    lost = {int(d): "no topic" if own[d] < 0 else usable.skipped.get(int(own[d]), "there is no other topic to compare with") for d in np.flatnonzero(~scored)}
-    return make_score("word_relevance", values, lost, over="documents", n_boot=n_boot, seed=seed)
+    reasons = {-1: "no topic"} | usable.skipped
+    skipped = {d: reasons.get(max(-1, int(own[d])), "there is no other topic to compare with")
+               for d in np.flatnonzero(~scored).tolist()}
+    return make_score("word_relevance", values, skipped, over="documents", n_boot=n_boot, seed=seed)
 
 # %% ../nbs/10_metrics.ipynb #bc35b586
 def topic_overlap(
@@ -675,11 +662,14 @@ def topic_overlap(
 ) -> np.ndarray:             # (T_a, T_b), in 0..1: Jaccard index of the first n words; or cosine of the distributions
     "Compare every topic of one run with every topic of another."
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.dtype.kind == b.dtype.kind == "f":
-        if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]: raise ValueError(f"word distributions must be over the same words, got shapes {a.shape} and {b.shape}")
-        return np.clip((a / np.linalg.norm(a, axis=1, keepdims=True)) @ (b / np.linalg.norm(b, axis=1, keepdims=True)).T, 0, 1)
+        if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+            raise ValueError(f"word distributions must be over the same words, got shapes {a.shape} and {b.shape}")
+        a, b = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (a, b))
+        return np.clip(a @ b.T, 0, 1)
     check_count(n, "n")
     first, second = [[set(words[:n]) for words in check_topics(topics)] for topics in (a, b)]
-    if not all(first + second): raise ValueError(f"topics without words cannot be matched: {[t for topics in (first, second) for t, words in enumerate(topics) if not words]}")
+    empty = [t for topics in (first, second) for t, words in enumerate(topics) if not words]
+    if empty: raise ValueError(f"topics without words cannot be matched: {empty}")
     return np.array([[len(x & y) / len(x | y) for y in second] for x in first])
 
 # %% ../nbs/10_metrics.ipynb #a55d3e1b
@@ -731,7 +721,8 @@ def shuffle_topics(
         for word in topic: count[word] = count.get(word, 0) + 1
     room, dealt = np.array([len(topic) for topic in topics]), [[] for _ in topics]
     words = [list(count)[i] for i in rng.permutation(len(count))]
-    for word in sorted(words, key=lambda word: -count[word]):                  # words of many topics first, to those with most room: it always works out
+    # words of many topics first, to those with most room: it always works out
+    for word in sorted(words, key=lambda word: -count[word]):
         for t in np.argsort(-(room + rng.random(len(room))))[:count[word]]:
             dealt[t].append(word)
             room[t] -= 1
@@ -745,11 +736,13 @@ def class_words(
 ) -> np.ndarray:         # class-based tf-idf (G, V), >= 0; a group without words is all zeros
     "Weigh the words of groups of documents."
     groups = np.asarray(groups)
-    if len(groups) != counts.shape[0]: raise ValueError(f"there must be a group for each document: got {len(groups)} for {counts.shape[0]} documents")
+    if len(groups) != counts.shape[0]:
+        raise ValueError(f"there must be a group for each document: got {len(groups)} for {counts.shape[0]} documents")
     live = np.flatnonzero(groups >= 0)
     onto = sparse.csr_matrix((np.ones(len(live)), (groups[live], live)), shape=(n_groups, len(groups)))
-    said = np.asarray((onto @ counts).todense(), np.float64)
-    return said / np.maximum(said.sum(1, keepdims=True), 1) * np.log1p(said.sum() / n_groups / np.maximum(said.sum(0), 1))
+    totals = np.asarray((onto @ counts).todense(), np.float64)
+    frequency = totals / np.maximum(totals.sum(1, keepdims=True), 1)
+    return frequency * np.log1p(totals.sum() / n_groups / np.maximum(totals.sum(0), 1))
 
 # %% ../nbs/10_metrics.ipynb #e45e85c2
 def label_topics(

@@ -873,8 +873,8 @@ def report(
 ) -> int:              # bytes written
     "Write a self-contained report of topics and documents."
     from saetm.analysis import compose_model, timeline_model
-    from saetm.figures import topic_dicts, write_report
     from saetm.merging import ward_tree
+    from saetm.report import topic_dicts, write_report
     docs, result, labels = self._documents(docs, "report"), self.result_, labels or {}
     if not hasattr(labels, "keys"):
         raise TypeError(f"labels must be a dict, name -> a value for each document, got a {type(labels).__name__}")

@@ -198,7 +198,7 @@ def test_a_server_that_never_answers_stops_the_run(serve, folder, tmp_path, stat
 
 def test_a_busy_server_is_asked_again(serve, folder, tmp_path):
     server = serve(lambda n, r: painter(n, r) if n % 2 == 0 else (503, {}))
-    report = caption_images(sorted(folder.iterdir()), tmp_path / "a.jsonl", EndpointCaptioner(server.address, "m", workers=1, pause=.001), count=5)
+    report = caption_images(sorted(folder.iterdir()), tmp_path / "a.jsonl", EndpointCaptioner(server.address, "m", workers=1), count=5)
     assert (report.rows, report.done, len(server.requests)) == (5, 5, 10)
 
 

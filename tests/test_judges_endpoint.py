@@ -36,13 +36,25 @@ def test_what_is_sent(serve):
 
 def test_a_busy_server_is_asked_again(serve):
     server = serve(lambda n, r: (429 if n % 3 else 200, completion(GOOD)))
-    assert EndpointJudge(server.address, "m", workers=1, pause=.001)(["one", "two"]) == [GOOD] * 2
+    assert EndpointJudge(server.address, "m", workers=1)(["one", "two"]) == [GOOD] * 2
     assert len(server.asked) == 6
+
+
+def test_the_key_is_sent_and_never_repeated(serve, tmp_path):
+    keys, server = [], serve(lambda n, r: (400, {"error": "no such setting; your key: open-sesame"}))
+    handler = server.RequestHandlerClass
+    handler.parse_request = lambda self, parse=handler.parse_request: parse(self) and keys.append(self.headers.get("Authorization")) is None
+    with pytest.raises(ValueError, match=r"400 Bad Request: .*your key: \[key\]") as found:
+        EndpointJudge(server.address, "m", key="open-sesame", cache=tmp_path / "a.jsonl")(["one"])
+    with pytest.raises(ValueError, match="all 1 prompts were refused"):
+        EndpointJudge(server.address, "m")(["one"])
+    assert keys == ["Bearer open-sesame", None]
+    assert "open-sesame" not in str(found.value) + (tmp_path / "a.jsonl").read_text()
 
 
 def test_a_lost_connection_is_tried_again(serve):
     server = serve(lambda n, r: None if n == 1 else (200, completion(GOOD)))
-    assert EndpointJudge(server.address, "m", workers=1, pause=.001)(["one"]) == [GOOD]
+    assert EndpointJudge(server.address, "m", workers=1)(["one"]) == [GOOD]
 
 
 def test_prose_refusals_and_silence_are_counted(serve):
@@ -82,7 +94,7 @@ def test_a_slow_server(serve):
     server = serve(lambda n, r: time.sleep(2) or (200, completion(GOOD)))
     start = time.monotonic()
     with pytest.raises(ConnectionError, match="failed 2 times, last with .*timed out; check the address"):
-        EndpointJudge(server.address, "m", tries=2, pause=.01, timeout=.2)(["one"])
+        EndpointJudge(server.address, "m", tries=2, timeout=.2)(["one"])
     assert time.monotonic() - start < 2
 
 
@@ -91,13 +103,13 @@ def test_nobody_there():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(ConnectionError, match="failed 2 times, last with .*refused"):
-        rate_coherence(TOPICS, EndpointJudge(f"http://127.0.0.1:{port}", "m", tries=2, pause=.01))
+        rate_coherence(TOPICS, EndpointJudge(f"http://127.0.0.1:{port}", "m", tries=2))
 
 
 def test_a_server_that_dies_half_way(serve, tmp_path):
     server = serve(lambda n, r: (200, completion(GOOD)) if n <= 12 else None)
     with pytest.raises(ConnectionError):
-        rate_coherence(TOPICS, EndpointJudge(server.address, "m", cache=tmp_path / "a.jsonl", workers=2, tries=2, pause=.01))
+        rate_coherence(TOPICS, EndpointJudge(server.address, "m", cache=tmp_path / "a.jsonl", workers=2, tries=2))
     assert len(AnswerCache(tmp_path / "a.jsonl", "m")) == 12
     again = serve(lambda n, r: (200, completion(GOOD)))
     judge = EndpointJudge(again.address, "m", cache=tmp_path / "a.jsonl")

@@ -97,18 +97,16 @@ def test_agreement_equals_scikit_learn(pairs):
 def test_wmd_of_any_sizes_equals_pot(topics, flat, seed):
     vectors = np.random.default_rng(seed).normal(size=(30, 1 if flat else 5))
     if flat: vectors = np.round(vectors)                        # ties and equal vectors
-    found = pairwise_wmd(topics, vectors, numba=False, max_entries=40)
+    found = pairwise_wmd(topics, vectors, max_entries=40)
     expected = [[ot.emd2([], [], cdist(vectors[a], vectors[b])) for b in topics] for a in topics]
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
-@pytest.mark.parametrize("numba", [False, True])
-def test_wmd_of_500_random_topics_equals_pot(numba):
-    if numba: pytest.importorskip("numba")
+def test_wmd_of_500_random_topics_equals_pot():
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(3000, 64))
     topics = [rng.choice(3000, 20, replace=False) for _ in range(500)]
-    found = pairwise_wmd(topics, vectors, numba=numba)
+    found = pairwise_wmd(topics, vectors)
     np.testing.assert_array_equal(found, found.T)
     assert not found.diagonal().any()
     pairs = rng.integers(500, size=(3000, 2))

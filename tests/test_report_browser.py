@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from browser import Browser
 
-from saetm.figures import write_report
+from saetm.report import write_report
 
 NASTY = "</script><script>window.broken=1</script><img src=x onerror=\"window.broken=1\"> 'quoted' & \"double\""
 WORDS = [["space", "orbit", "rocket"], ["piano", "opera", "melody"], ["cell", "gene", "protein"], ["goal", "match", "league"], ["café", "bread", "wine"]]

@@ -21,7 +21,7 @@ def record(run):
     from saetm.data import load_corpus
 
     table, said = load_corpus("wikipedia"), {}
-    with patch("saetm.figures.write_report", lambda path, **contents: said.update(contents)):
+    with patch("saetm.report.write_report", lambda path, **contents: said.update(contents)):
         positions = np.load(run / "map" / "positions.npz")["positions"]
         SAETM.load(run).report("", table.text.tolist(), facts=dict(corpus="lead paragraphs of 10,033 vital articles of Wikipedia (CC BY-SA 4.0)"), positions=positions)
     for topic in said["topics"]:
@@ -40,7 +40,7 @@ def write(path):
     "Write the report from what was kept and the corpus."
     from saetm.analysis import compose
     from saetm.data import load_corpus
-    from saetm.figures import write_report
+    from saetm.report import write_report
 
     table = load_corpus("wikipedia")
     texts = table.text.tolist()
