@@ -93,7 +93,7 @@ def fit_sae(
     seed: int = 0,  # seed of the first atoms and of the order of the batches
     device: str = "cpu",  # "cpu", "cuda" or "mps"
     precision: str = "auto",  # of the products (CPU: the encoder's): "float32", "bfloat16", or "auto" for the device's
-    checkpoint: str | Path | None = None,  # folder to save the run in and to go on from; None: nowhere
+    checkpoint: str | Path | None = None,  # folder to save the run in and to resume from; None: nowhere
     checkpoint_every: int = 200,  # steps between saves
     on_step=None,  # `on_step(steps done, values)`: loss, explained_variance, l0, dead_share
     every: int = 50,  # steps between reports

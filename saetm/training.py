@@ -254,10 +254,10 @@ def fit(
     after=None,  # called after each step, to put constraints back in force
     on_step=None,  # `on_step(steps done, values)` every `every` steps and at the end
     every: int = 50,  # steps between reports
-    checkpoint=None,  # a `Checkpoint`; training goes on from what it holds
+    checkpoint=None,  # a `Checkpoint`; training resumes from what it holds
     stop=None,  # `stop(steps done)` every `every` steps; training ends when it says so
 ) -> int:  # the step training started from: 0, or the checkpoint's
-    "Train for `steps` steps, or until told to stop."
+    "Train for `steps` steps, or until `stop` returns True."
     rates = [group["lr"] for group in optimizer.param_groups]
     if checkpoint: wait()
     start = checkpoint.restore() if checkpoint else 0
@@ -310,7 +310,7 @@ class Checkpoint:
         folder: str | Path,  # where to keep the files
         module: nn.Module,  # its parameters and buffers are the state
         optimizer: torch.optim.Optimizer,  # and so are its running averages
-        settings: dict,  # what must be the same when training goes on: numbers and strings
+        settings: dict,  # what must be the same when training resumes: numbers and strings
         every: int = 200,  # steps between saves
         generator: torch.Generator | None = None,  # random generator the steps draw from
     ):
@@ -344,9 +344,9 @@ def restore(self:Checkpoint):
     differ = [f"{name}={before[name]!r}, now {now!r}" for name, now in self.settings.items() if before[name] != now]
     if differ:
         raise ValueError(f"{self.folder} holds a run with other settings ({'; '.join(differ)}): "
-                         "go on with the old ones, or delete the folder to start afresh")
+                         "use those, or delete the folder to start again")
     if not (self.folder / latest["file"]).exists():
-        raise FileNotFoundError(f"{self.folder / latest['file']} is gone: delete {self.folder} to start afresh")
+        raise FileNotFoundError(f"{self.folder / latest['file']} is gone: delete {self.folder} to start again")
     tensors, averages = read_safetensors(self.folder / latest["file"])[0], {}
     self.module.load_state_dict({name[7:]: tensor for name, tensor in tensors.items() if name.startswith("module.")})
     for name in (name for name in tensors if name.startswith("optimizer.")):
