@@ -341,7 +341,7 @@ class EmissionFit(NamedTuple):
 
 # %% ../nbs/05_emission.ipynb #c6d709fa
 def fit_em(
-    one_pass,       # `one_pass(emission, everyone)` -> emission, log likelihood, gap; `everyone` adds held-out documents
+    one_pass,       # `one_pass(emission, everyone)` -> emission, likelihood, gap; `everyone`: all documents
     score,          # `score(emission)` -> perplexity of the held-out documents
     passes,         # most passes
     hold_out,       # whether there are held-out documents
