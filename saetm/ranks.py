@@ -40,7 +40,8 @@ def assigned_place(
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     if "RANK" not in environment or "MASTER_ADDR" not in environment: return Place()
     if missing := [name for name in names if name not in environment]:
-        raise ValueError(f"RANK is set, but not {', '.join(missing)}: start several processes with torchrun, or unset RANK")
+        raise ValueError(f"RANK is set, but not {', '.join(missing)}: "
+                         "start several processes with torchrun, or unset RANK")
     return Place(*(int(environment[name]) for name in names))
 
 # %% ../nbs/00a_ranks.ipynb #afe4c9d8
@@ -81,7 +82,7 @@ def joined(
     store = next(dist.rendezvous("env://"))[0]
     dist.init_process_group(store=store, rank=place.rank, world_size=place.size, timeout=timedelta(minutes=minutes))
     _job.update(place=place, store=store)
-    yield place                                  # an error ends the process: leaving the group might wait for a rank that has gone
+    yield place  # an error ends the process: leaving the group might wait for a rank that has gone
     _job.update(place=Place(), store=None)
     dist.destroy_process_group()
 

@@ -80,7 +80,9 @@ class Ramp(torch.autograd.Function):
 # %% ../nbs/03_sae.ipynb #ac700005
 class Activation:
     "What an SAE keeps of its pre-activations, and how that is trained; a subclass overrides what differs from TopK."
-    keeps = None       # "document" or "batch": the k largest of each (sparse gradient); "positive": all, with an L1 penalty; None: something else
+    # "document" or "batch": the k largest of each, so the gradient is sparse
+    # "positive": all that are positive, with an L1 penalty; None: something else
+    keeps = None
     bounds_k = True    # k must be at most F
 
     def __call__(self, sae, pre):
@@ -173,7 +175,8 @@ def check_architecture(
 ) -> str:  # a key of `ACTIVATIONS`
     "Return the name of an architecture, or raise an error with the names there are."
     name = "relu" if architecture == "standard" else architecture
-    if name not in ACTIVATIONS: raise ValueError(f"architecture must be one of {', '.join(ACTIVATIONS)}, got {architecture!r}")
+    if name not in ACTIVATIONS:
+        raise ValueError(f"architecture must be one of {', '.join(ACTIVATIONS)}, got {architecture!r}")
     return name
 
 # %% ../nbs/03_sae.ipynb #216ffae8
@@ -182,7 +185,8 @@ def check_count(
     name: str,  # its name, for the message
 ) -> int:  # the count as an int, >= 1
     "Return `n` if it is a whole number of at least 1."
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)): raise TypeError(f"{name} must be a whole number, got {n!r}")
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
+        raise TypeError(f"{name} must be a whole number, got {n!r}")
     if n < 1: raise ValueError(f"{name} must be at least 1, got {n}")
     return int(n)
 
@@ -190,13 +194,15 @@ def check_seed(
     seed: int,  # a seed given by the user
 ) -> int:  # the same, in 0..2**32 - 1
     "Return `seed` if every random generator takes it."
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32: raise ValueError(f"seed must be a whole number in 0..2**32 - 1, got {seed!r}")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be a whole number in 0..2**32 - 1, got {seed!r}")
     return seed
 
 # %% ../nbs/03_sae.ipynb #bef57888
 def _check_kind(value, name):
     "Raise unless a value is a number."
-    if isinstance(value, bool) or not isinstance(value, numbers.Real): raise TypeError(f"{name} must be a number, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
 
 def check_number(
     value: float,  # a number given by the user
@@ -216,44 +222,48 @@ def check_range(
 ) -> float:  # the number
     "Return `value` if it is a number in `low`..`high`."
     _check_kind(value, name)
-    if not low <= value <= high: raise ValueError(f"{name} must be {f'in {low:g}..{high:g}' if high < np.inf else f'at least {low:g}'}, got {value}")
+    if not low <= value <= high:
+        wanted = f"in {low:g}..{high:g}" if high < np.inf else f"at least {low:g}"
+        raise ValueError(f"{name} must be {wanted}, got {value}")
     return float(value)
 
 # %% ../nbs/03_sae.ipynb #0a4a6cd6
 class SAE(nn.Module):
-    "Sparse autoencoder: `acts = act((x - b_dec) @ W_enc + b_enc)`, `x_hat = acts @ W_dec + b_dec`, `x = (emb - mean) * scale`."
+    "`acts = act((x - b_dec) @ W_enc + b_enc)`, `x_hat = acts @ W_dec + b_dec`, `x = (emb - mean) * scale`."
     def __init__(
         self,
         d_embed: int,  # d, width of the embeddings
         n_latents: int,  # F, number of features
-        architecture: str = "batch_topk",  # a key of `ACTIVATIONS`: "batch_topk", "topk", "relu" (or "standard"), "jumprelu"
-        k: int = 32,  # active features a document, in 1..F; for "jumprelu" the number training aims at; "relu" ignores it
+        architecture: str = "batch_topk",  # key of `ACTIVATIONS`: "batch_topk", "topk", "relu" ("standard"), "jumprelu"
+        k: int = 32,  # active features a document, in 1..F; "jumprelu" is trained towards it, "relu" ignores it
         seed: int = 0,  # seed of the random atoms
     ):
         super().__init__()
         self.architecture = check_architecture(architecture)
         self.activation = ACTIVATIONS[self.architecture]
-        self.d_embed, self.n_latents, self.k = (check_count(n, name) for n, name in [(d_embed, "d_embed"), (n_latents, "n_latents"), (k, "k")])
+        self.d_embed, self.n_latents = check_count(d_embed, "d_embed"), check_count(n_latents, "n_latents")
+        self.k = check_count(k, "k")
         if self.activation.bounds_k and self.k > n_latents: raise ValueError(f"k must be in 1..F={n_latents}, got {k}")
         atoms = torch.randn(n_latents, d_embed, generator=torch.Generator().manual_seed(check_seed(seed)))
         atoms /= atoms.norm(dim=1, keepdim=True)
-        self.W_enc, self.b_enc = nn.Parameter(atoms.t().contiguous()), nn.Parameter(torch.zeros(n_latents))   # (d, F), (F,)
+        self.W_enc = nn.Parameter(atoms.t().contiguous())  # (d, F)
+        self.b_enc = nn.Parameter(torch.zeros(n_latents))  # (F,)
         self.W_dec, self.b_dec = nn.Parameter(atoms), nn.Parameter(torch.zeros(d_embed))                 # (F, d), (d,)
         self.register_buffer("mean", torch.zeros(d_embed))
         self.register_buffer("scale", torch.ones(()))
         self.activation.add_threshold_(self)
 
     def normalize(self, emb): return (self.to_tensor(emb) - self.mean).mul_(self.scale)                   # (n, d)
-    def pre_acts(self, x): return torch.addmm(self.b_enc, x - self.b_dec, self.W_enc)                    # (n, d) -> (n, F)
+    def pre_acts(self, x): return torch.addmm(self.b_enc, x - self.b_dec, self.W_enc)  # (n, d) -> (n, F)
 
     @torch.no_grad()
     def encode(self, emb, keep_one=True):
-        "Return the activations (n, F) of embeddings (n, d); with `keep_one`, an empty row gets its largest positive feature."
+        "Return activations (n, F) of embeddings (n, d); `keep_one` gives an empty row its largest positive feature."
         pre = self.pre_acts(self.normalize(emb))
         acts = self.activation(self, pre)
         return keep_largest(acts, pre) if keep_one else acts
 
-    def decode(self, acts): return (acts @ self.W_dec + self.b_dec) / self.scale + self.mean             # (n, F) -> (n, d)
+    def decode(self, acts): return (acts @ self.W_dec + self.b_dec) / self.scale + self.mean  # (n, F) -> (n, d)
 
     @torch.no_grad()
     def forward(self, emb): return self.decode(self.encode(emb))
@@ -264,7 +274,8 @@ def to_tensor(self:SAE, emb):
     "Return `emb` as a float32 tensor on the model's device, or say why it does not fit."
     emb = torch.as_tensor(np.asarray(emb) if not torch.is_tensor(emb) else emb)
     if emb.ndim != 2 or emb.shape[1] != self.d_embed:
-        raise ValueError(f"embeddings have shape {tuple(emb.shape)}, the SAE takes (n, {self.d_embed}): use the encoder it was trained with")
+        raise ValueError(f"embeddings have shape {tuple(emb.shape)}, the SAE takes (n, {self.d_embed}): use the "
+                         f"encoder it was trained with")
     return emb.to(device=self.W_dec.device, dtype=torch.float32)
 
 # %% ../nbs/03_sae.ipynb #814506ad
@@ -277,7 +288,8 @@ def set_scaling_(
     emb = sae.to_tensor(emb)
     mean = emb.mean(0)
     variance = (emb - mean).square().sum(1).mean()
-    if not variance > 1e-10 * emb.square().sum(1).mean(): raise ValueError(f"the {len(emb)} embeddings are all the same: nothing to learn from them")
+    if not variance > 1e-10 * emb.square().sum(1).mean():
+        raise ValueError(f"the {len(emb)} embeddings are all the same: nothing to learn from them")
     sae.mean.copy_(mean)
     sae.scale.copy_(variance.rsqrt())
     return sae
@@ -290,13 +302,15 @@ def set_threshold_(
     batch_size: int = 4096,  # documents a batch
 ) -> SAE:  # the same object
     "Set the threshold that gives `k` active features a document on average over `emb`."
-    if sae.architecture != "batch_topk": raise ValueError(f"only batch_topk has a threshold to set, this SAE is {sae.architecture!r}")
+    if sae.architecture != "batch_topk":
+        raise ValueError(f"only batch_topk has a threshold to set, this SAE is {sae.architecture!r}")
     best, n_kept = torch.empty(0, device=sae.W_dec.device), sae.k * len(emb)
     for start in range(0, len(emb), batch_size):
         pre = sae.pre_acts(sae.normalize(emb[start:start + batch_size])).flatten()
         best = torch.cat([best, pre[pre > 0]])
         if len(best) > n_kept + 1: best = best.topk(n_kept + 1, sorted=False).values
-    sae.threshold.copy_(best.min() if len(best) > n_kept else torch.zeros(()))   # the first one dropped: what is kept lies above it
+    # the first one dropped: what is kept lies above it
+    sae.threshold.copy_(best.min() if len(best) > n_kept else torch.zeros(()))
     return sae
 
 # %% ../nbs/03_sae.ipynb #108a81e2
@@ -313,7 +327,8 @@ def encode_sparse(
     parts = [sp.csr_matrix((0, sae.n_latents), dtype=np.float32)]
     for start in range(0, len(emb), batch_size):
         acts = sae.encode(emb[start:start + batch_size], keep_one)
-        if attribution: acts = (acts * ((sae.normalize(emb[start:start + batch_size]) - sae.b_dec) @ sae.W_dec.T)).relu()
+        if attribution:
+            acts = (acts * ((sae.normalize(emb[start:start + batch_size]) - sae.b_dec) @ sae.W_dec.T)).relu()
         parts.append(dense_to_csr(acts))
     return sp.vstack(parts, format="csr", dtype=np.float32)
 
@@ -337,7 +352,8 @@ def save_sae(
     "Write `sae.safetensors` and `settings.json`."
     about = dict(architecture=sae.architecture, d_embed=sae.d_embed, n_latents=sae.n_latents, k=sae.k)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sae.state_dict().items()}
-    with atomic_path(Path(folder) / "sae.safetensors") as path: path.write_bytes(save(tensors, metadata=dict(sae=json.dumps(about))))
+    with atomic_path(Path(folder) / "sae.safetensors") as path:
+        path.write_bytes(save(tensors, metadata=dict(sae=json.dumps(about))))
     write_json(Path(folder) / "settings.json", {**about, **(settings or {})})
     return Path(folder)
 
@@ -347,9 +363,11 @@ def read_safetensors(
 ) -> tuple[dict, dict]:  # tensors by name, and the header's strings
     "Read a safetensors file; an error names it and what to do."
     try:
-        with safe_open(path, framework="pt") as file: return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
     except SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error}): copy it again from where it came, or delete it and write it again (`saetm train` for an SAE)") from error
+        raise ValueError(f"{path} is damaged ({error}): copy it again from where it came, or delete it and write it "
+                         f"again (`saetm train` for an SAE)") from error
 
 # %% ../nbs/03_sae.ipynb #ffb27cb5
 FAMILIES = dict(AutoEncoder="relu", AutoEncoderNew="relu", AutoEncoderTopK="topk", BatchTopKSAE="batch_topk",
@@ -365,15 +383,18 @@ def guess_family(
     named = config.get("trainer", {}).get("dict_class")
     if named in FAMILIES: return named
     if named: raise ValueError(f"{path} is a {named}, which cannot be read; readable are {', '.join(FAMILIES)}")
-    if "r_mag" in keys: raise ValueError(f"{path} is a GatedAutoEncoder, which cannot be read; readable are {', '.join(FAMILIES)}")
+    if "r_mag" in keys:
+        raise ValueError(f"{path} is a GatedAutoEncoder, which cannot be read; readable are {', '.join(FAMILIES)}")
     if "group_sizes" in keys: return "MatryoshkaBatchTopKSAE"
     if {"W_enc", "W_dec", "threshold"} <= keys: return "JumpReluAutoEncoder"
     if {"encoder.weight", "decoder.weight"} <= keys:
         if "bias" in keys: return "AutoEncoder"
         if "decoder.bias" in keys: return "AutoEncoderNew"
         if "threshold" not in keys: return "AutoEncoderTopK"
-        if architecture in ("topk", "batch_topk"): return dict(topk="AutoEncoderTopK", batch_topk="BatchTopKSAE")[architecture]
-        raise ValueError(f"{path} can be a TopK or a BatchTopK autoencoder: put its config.json beside it, or pass architecture='topk' or 'batch_topk'")
+        if architecture in ("topk", "batch_topk"):
+            return dict(topk="AutoEncoderTopK", batch_topk="BatchTopKSAE")[architecture]
+        raise ValueError(f"{path} can be a TopK or a BatchTopK autoencoder: put its config.json beside it, or pass "
+                         f"architecture='topk' or 'batch_topk'")
     raise ValueError(f"{path} is not a checkpoint of a known autoencoder: its tensors are {', '.join(sorted(keys))}")
 
 # %% ../nbs/03_sae.ipynb #13b756c1
@@ -393,7 +414,8 @@ def from_dictionary_learning(
     sae, norm = SAE(len(b_dec), len(b_enc), FAMILIES[family], k), W_dec.norm(dim=1)
     if sae.architecture == "relu": W_enc, b_enc, W_dec = W_enc * norm, b_enc * norm, W_dec / norm[:, None]
     for name, value in dict(W_enc=W_enc, b_enc=b_enc, W_dec=W_dec, b_dec=b_dec).items(): getattr(sae, name).copy_(value)
-    if "threshold" in tensors and sae.architecture in ("batch_topk", "jumprelu"): sae.threshold.copy_(tensors["threshold"])
+    if "threshold" in tensors and sae.architecture in ("batch_topk", "jumprelu"):
+        sae.threshold.copy_(tensors["threshold"])
     return sae
 
 # %% ../nbs/03_sae.ipynb #5fa75f79
@@ -403,12 +425,17 @@ def load_sae(
 ) -> SAE:  # the autoencoder, on the CPU
     "Load an SAE written by `save_sae` or by `dictionary_learning`."
     path = Path(path)
-    if path.is_dir(): path = next((path / name for name in ("sae.safetensors", "ae.pt") if (path / name).exists()), path / "sae.safetensors")
-    if not path.exists(): raise FileNotFoundError(f"{path} is not there: give a folder with sae.safetensors or ae.pt in it, or train one with `saetm train`")
+    if path.is_dir():
+        path = next((path / name for name in ("sae.safetensors", "ae.pt") if (path / name).exists()),
+                    path / "sae.safetensors")
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not there: give a folder with sae.safetensors or ae.pt in it, or train "
+                                f"one with `saetm train`")
     if path.suffix == ".safetensors": return _load_own(path)
     config = read_json(path.with_name("config.json")) if path.with_name("config.json").exists() else {}
     tensors = _read_pt(path)
-    return from_dictionary_learning(tensors, guess_family(set(tensors), config, architecture, path), config.get("trainer", {}).get("k"))
+    return from_dictionary_learning(tensors, guess_family(set(tensors), config, architecture, path),
+                                    config.get("trainer", {}).get("k"))
 
 # %% ../nbs/03_sae.ipynb #2264583d
 def _load_own(path):
@@ -418,11 +445,15 @@ def _load_own(path):
     if "activation" in about: about["architecture"] = about.pop("activation")      # its name in older files
     sae = SAE(**about)
     try: sae.load_state_dict(tensors)
-    except RuntimeError as error: raise ValueError(f"{path} does not hold the SAE its header describes: {error}") from error
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not hold the SAE its header describes: {error}") from error
     return sae
 
 def _read_pt(path):
     try: tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error: raise ValueError(f"{path} cannot be read as a file of tensors ({type(error).__name__}): it is damaged, or holds pickled objects, which are not loaded") from error
-    if not isinstance(tensors, dict) or not all(torch.is_tensor(t) for t in tensors.values()): raise ValueError(f"{path} holds more than tensors by name, a state dict is needed")
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as a file of tensors ({type(error).__name__}): it is damaged, or "
+                         f"holds pickled objects, which are not loaded") from error
+    if not isinstance(tensors, dict) or not all(torch.is_tensor(t) for t in tensors.values()):
+        raise ValueError(f"{path} holds more than tensors by name, a state dict is needed")
     return tensors

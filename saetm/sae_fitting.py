@@ -18,8 +18,9 @@ from .fast.gpu import gpu_training
 from .fast.sae_cpu import SparseStep, has_sparse_gradient
 from .ranks import broadcast, check_same, size
 from .sae import SAE, check_count, check_number, check_range, set_scaling_
-from .training import (Checkpoint, SAEStep, Shuffle, default_batch_size, default_lr, default_steps, fingerprint, fit,
-                            measure_sae, sample_rows, start_at_documents_, training_advice, warm_then_decay)
+from .training import (Checkpoint, SAEStep, Shuffle, default_batch_size, default_lr, default_steps,
+                            fingerprint, fit, measure_sae, sample_rows, start_at_documents_, training_advice,
+                            warm_then_decay)
 
 # %% ../nbs/04d_sae_fitting.ipynb #ba7a6f00
 def _worth_compiling(n_pre):
@@ -40,7 +41,8 @@ def pick_step(
     coefficients = {name: settings[name] for name in ("l1_coefficient", "l0_coefficient", "aux_coefficient")}
     if device.type == "cuda" and sae.activation.keeps and size() == 1:
         del coefficients["l0_coefficient"]
-        step, batches = gpu_training(sae, emb, rows, settings["seed"], lr=lr, dead_after=dead_after, bf16=bf16, **coefficients)
+        step, batches = gpu_training(sae, emb, rows, settings["seed"], lr=lr, dead_after=dead_after, bf16=bf16,
+                                     **coefficients)
         return step, batches, step.optimizer
     if has_sparse_gradient(sae):
         numba = _worth_compiling(settings["steps"] * rows * sae.n_latents)
@@ -57,8 +59,10 @@ def _check_settings(settings, shape):
         if settings.get(name) is not None: check_count(settings[name], name)
     for name in ("l1_coefficient", "l0_coefficient", "aux_coefficient"): check_range(settings[name], name, 0)
     check_number(settings["lr"], "lr")
-    if settings["precision"] not in ("auto", "float32", "bfloat16"): raise ValueError(f"precision must be auto, float32 or bfloat16, got {settings['precision']!r}")
-    if (settings["batch_size"] or size()) < size(): raise ValueError(f"batch_size must be at least {size()}, the number of processes, got {settings['batch_size']}")
+    if settings["precision"] not in ("auto", "float32", "bfloat16"):
+        raise ValueError(f"precision must be auto, float32 or bfloat16, got {settings['precision']!r}")
+    if (settings["batch_size"] or size()) < size():
+        raise ValueError(f"batch_size must be at least {size()}, the number of processes, got {settings['batch_size']}")
     if shape[0] < 2: raise ValueError(f"at least 2 documents are needed to train on, got {shape[0]}")
 
 # %% ../nbs/04d_sae_fitting.ipynb #fa580001
@@ -78,18 +82,18 @@ def fit_sae(
     emb: np.ndarray,  # embeddings (D, d): array or memory-mapped shards
     n_latents: int | None = None,  # F, number of features; None: expansion_factor * d
     expansion_factor: int = 4,  # F / d
-    architecture: str = "topk",  # "batch_topk", "topk", "relu" (or "standard"), "jumprelu", or a key added to `ACTIVATIONS`
+    architecture: str = "topk",  # key of `ACTIVATIONS`: "batch_topk", "topk", "relu" (or "standard"), "jumprelu"
     k: int = 32,  # active features a document, in 1..F
     steps: int | None = None,  # training steps; None: `default_steps(D)`
     batch_size: int | None = None,  # documents a step; None: `default_batch_size(D)`
     lr: float | None = None,  # learning rate; None: `default_lr(F)`
-    l1_coefficient: float = 0.1,  # penalty on the activations, "relu" only; at 2 a document of average norm has nothing left
+    l1_coefficient: float = 0.1,  # penalty on the activations, "relu" only; at 2 an average document has nothing left
     l0_coefficient: float = 0.3,  # weight of keeping L0 at k, "jumprelu" only
     aux_coefficient: float = 1 / 32,  # weight of the revival of dead features
     seed: int = 0,  # seed of the first atoms and of the order of the batches
     device: str = "cpu",  # "cpu", "cuda" or "mps"
-    precision: str = "auto",  # of the products (on the CPU, of the encoder's): "float32", "bfloat16", or "auto": where the device is made for it
-    checkpoint: str | Path | None = None,  # folder to save the run in and to go on from; None: nowhere
+    precision: str = "auto",  # of the products (CPU: the encoder's): "float32", "bfloat16", or "auto" for the device's
+    checkpoint: str | Path | None = None,  # folder to save the run in and to resume from; None: nowhere
     checkpoint_every: int = 200,  # steps between saves
     on_step=None,  # `on_step(steps done, values)`: loss, explained_variance, l0, dead_share
     every: int = 50,  # steps between reports
@@ -102,9 +106,11 @@ def fit_sae(
     if size() > 1: check_same(fingerprint(emb), "embeddings")
     F = check_count(expansion_factor, "expansion_factor") * d if n_latents is None else n_latents
     sae = SAE(d, F, architecture, k, seed)
-    settings = dict(n_latents=F, architecture=sae.architecture, k=k, steps=default_steps(n_docs) if steps is None else steps,
+    settings = dict(n_latents=F, architecture=sae.architecture, k=k,
+                    steps=default_steps(n_docs) if steps is None else steps,
                     batch_size=default_batch_size(n_docs) if batch_size is None else batch_size,
-                    lr=default_lr(F) if lr is None else lr, l1_coefficient=l1_coefficient, l0_coefficient=l0_coefficient,
+                    lr=default_lr(F) if lr is None else lr, l1_coefficient=l1_coefficient,
+                    l0_coefficient=l0_coefficient,
                     aux_coefficient=aux_coefficient, seed=seed, precision=precision)
     _check_settings(dict(settings, expansion_factor=expansion_factor, every=check_count(every, "every")), emb.shape)
     sample = sample_rows(emb, 65_536, seed)
@@ -112,5 +118,6 @@ def fit_sae(
     step, batches, optimizer = pick_step(sae, emb, settings, memory_mb=hold_mb, window_mb=window_mb)
     if checkpoint is not None:
         checkpoint = Checkpoint(checkpoint, step, optimizer, dict(settings, data=fingerprint(emb)), checkpoint_every)
-    fit(step, batches, settings["steps"], optimizer, warm_then_decay(settings["steps"]), step.after, on_step, every, checkpoint)
+    fit(step, batches, settings["steps"], optimizer, warm_then_decay(settings["steps"]), step.after, on_step, every,
+        checkpoint)
     return _finish(sae, sample, settings)

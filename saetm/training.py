@@ -30,7 +30,7 @@ class Shuffle:
     "Batches of rows in random order: `shuffle(i)` is batch i, a float32 tensor (batch_size, d)."
     def __init__(
         self,
-        emb: np.ndarray,  # embeddings (D, d): array, or memory-mapped shards with `.shape` and indexing by integer arrays
+        emb: np.ndarray,  # embeddings (D, d): array, or shards with `.shape` and indexing by integer arrays
         batch_size: int = 1024,  # rows a batch; more than D means D
         seed: int = 0,  # seed of the order
         device: str = "cpu",  # where the batches are wanted
@@ -42,9 +42,10 @@ class Shuffle:
         self.batch_size = min(check_count(batch_size, "batch_size"), self.n_docs)
         fits = 4 * emb.shape[0] * emb.shape[1] <= memory_mb * 2**20
         self.block = 1 if fits else block
-        self.window_rows = min(self.n_docs, max(self.batch_size, int(window_mb * 2**20 / (4 * emb.shape[1])) // self.block * self.block))
+        window_rows = int(window_mb * 2**20 / (4 * emb.shape[1])) // self.block * self.block
+        self.window_rows = min(self.n_docs, max(self.batch_size, window_rows))
         self.held = hold(emb, self.device) if fits or _fits_on(self.device, emb) else None
-        self.mine = part(self.batch_size)                                          # of several processes, each gets some rows of a batch
+        self.mine = part(self.batch_size)  # of several processes, each gets some rows of a batch
         self.epoch = self.current = self.ahead = None
         self.tables = []                                                           # two windows' memory, used in turn
 
@@ -73,31 +74,37 @@ def hold(emb, device):
 
 def _fits_on(device, emb):
     "Tell whether half of a GPU's free memory is enough for all rows."
-    return device.type == "cuda" and emb.shape[0] * emb.shape[1] * np.dtype(emb.dtype).itemsize <= torch.cuda.mem_get_info(device)[0] / 2
+    if device.type != "cuda": return False
+    return emb.shape[0] * emb.shape[1] * np.dtype(emb.dtype).itemsize <= torch.cuda.mem_get_info(device)[0] / 2
 
 # %% ../nbs/04_training.ipynb #abf46cab
 @patch
 def rows(self:Shuffle, epoch, number):
     "Return the rows of window `number` of a pass (window_rows,), ascending, and the order in which they are used."
-    if self.epoch != epoch: self.epoch, self.starts = epoch, np.random.default_rng([self.seed, epoch]).permutation(-(-self.n_docs // self.block)) * self.block
+    if self.epoch != epoch:
+        order = np.random.default_rng([self.seed, epoch]).permutation(-(-self.n_docs // self.block))
+        self.epoch, self.starts = epoch, order * self.block
     place = np.arange(number * self.window_rows, min(self.n_docs, (number + 1) * self.window_rows))
-    missing, last = -self.n_docs % self.block, (np.argmax(self.starts) + 1) * self.block              # one block is shorter than the others
+    # one block is shorter than the others
+    missing, last = -self.n_docs % self.block, (np.argmax(self.starts) + 1) * self.block
     place[place >= last - missing] += missing
     rows = np.sort(self.starts[place // self.block] + place % self.block)
     return rows, np.random.default_rng([self.seed, epoch, number]).permutation(len(rows))
 
 # %% ../nbs/04_training.ipynb #4333aacf
 class ReadAhead:
-    "A thread that reads rows into `table` in the order given; it ends when that is done, and `result` raises what went wrong."
+    "A thread that reads rows into `table` in the order given; `result` waits for it, and raises what went wrong."
     def __init__(self, key, emb, rows, order, table, device):
-        self.key, self.emb, self.rows, self.order, self.table, self.device, self.error = key, emb, rows, order, table[:len(rows)], device, None
+        self.key, self.emb, self.rows, self.order = key, emb, rows, order
+        self.table, self.device, self.error = table[:len(rows)], device, None
         self.thread = Thread(target=self.read, name="saetm-read-ahead", daemon=True)
         self.thread.start()
 
     def read(self, chunk=4096):
         try:
             table, place = self.table.numpy(), np.argsort(self.order)
-            for start in range(0, len(self.rows), chunk): table[place[start:start + chunk]] = self.emb[self.rows[start:start + chunk]]
+            for start in range(0, len(self.rows), chunk):
+                table[place[start:start + chunk]] = self.emb[self.rows[start:start + chunk]]
         except BaseException as error: self.error = error
 
     def result(self):
@@ -126,9 +133,11 @@ def window(self:Shuffle, epoch, number):
 @patch
 def read(self:Shuffle, key):
     "Start to read a window into the memory that is free."
-    if not self.tables: self.tables = [torch.empty(self.window_rows, self.emb.shape[1], pin_memory=self.device.type == "cuda") for _ in range(2)]
+    if not self.tables:
+        self.tables = [torch.empty(self.window_rows, self.emb.shape[1], pin_memory=self.device.type == "cuda")
+                       for _ in range(2)]
     self.tables.reverse()
-    if self.device.type == "cuda": torch.cuda.current_stream(self.device).synchronize()                # it may still be copied from
+    if self.device.type == "cuda": torch.cuda.current_stream(self.device).synchronize()  # it may still be copied from
     return ReadAhead(key, self.emb, *self.rows(*key), self.tables[0], self.device)
 
 # %% ../nbs/04_training.ipynb #0a5ee175
@@ -200,7 +209,8 @@ class SAEStep(nn.Module):
     ):
         super().__init__()
         self.sae, self.dead_after, self.coefficients = sae, dead_after, coefficients
-        self.register_buffer("idle", torch.zeros(sae.n_latents, device=sae.W_dec.device))  # documents since a feature fired
+        # documents since a feature fired
+        self.register_buffer("idle", torch.zeros(sae.n_latents, device=sae.W_dec.device))
 
     def fill_gradients(self, x, dead):
         "Compute the gradient of the loss; return its values."
@@ -244,14 +254,16 @@ def fit(
     after=None,  # called after each step, to put constraints back in force
     on_step=None,  # `on_step(steps done, values)` every `every` steps and at the end
     every: int = 50,  # steps between reports
-    checkpoint=None,  # a `Checkpoint`; training goes on from what it holds
+    checkpoint=None,  # a `Checkpoint`; training resumes from what it holds
     stop=None,  # `stop(steps done)` every `every` steps; training ends when it says so
 ) -> int:  # the step training started from: 0, or the checkpoint's
-    "Train for `steps` steps, or until told to stop."
+    "Train for `steps` steps, or until `stop` returns True."
     rates = [group["lr"] for group in optimizer.param_groups]
     if checkpoint: wait()
     start = checkpoint.restore() if checkpoint else 0
-    if checkpoint and len(set(gather(start))) > 1: raise ValueError(f"the processes found different checkpoints in {checkpoint.folder}: put it where all of them can read it")
+    if checkpoint and len(set(gather(start))) > 1:
+        raise ValueError(f"the processes found different checkpoints in {checkpoint.folder}: "
+                         "put it where all of them can read it")
     for i in range(start, steps):
         for group, rate in zip(optimizer.param_groups, rates): group["lr"] = rate * (schedule(i) if schedule else 1.0)
         with flush_denormals() if getattr(step, "on_cpu", True) else nullcontext():
@@ -260,7 +272,9 @@ def fit(
         if after: after()
         if done % every == 0 or done == steps:
             values = {name: float(value) for name, value in values.items()}
-            if not np.isfinite(values["loss"]): raise FloatingPointError(f"the loss is {values['loss']} at step {done}: lower the learning rate, now {rates[0]:g}")
+            if not np.isfinite(values["loss"]):
+                found = f"the loss is {values['loss']} at step {done}"
+                raise FloatingPointError(f"{found}: lower the learning rate, now {rates[0]:g}")
             if on_step: on_step(done, values)
             if stop and stop(done): break
         if checkpoint and (done % checkpoint.every == 0 or done == steps): checkpoint.save(done)
@@ -296,7 +310,7 @@ class Checkpoint:
         folder: str | Path,  # where to keep the files
         module: nn.Module,  # its parameters and buffers are the state
         optimizer: torch.optim.Optimizer,  # and so are its running averages
-        settings: dict,  # what must be the same when training goes on: numbers and strings
+        settings: dict,  # what must be the same when training resumes: numbers and strings
         every: int = 200,  # steps between saves
         generator: torch.Generator | None = None,  # random generator the steps draw from
     ):
@@ -306,7 +320,8 @@ class Checkpoint:
     def tensors(self):
         "Return the state as tensors by name."
         state = {f"module.{name}": tensor for name, tensor in self.module.state_dict().items()}
-        for i, values in self.optimizer.state_dict()["state"].items(): state |= {f"optimizer.{i}.{name}": tensor for name, tensor in values.items()}
+        for i, values in self.optimizer.state_dict()["state"].items():
+            state |= {f"optimizer.{i}.{name}": tensor for name, tensor in values.items()}
         if self.generator is not None: state["generator"] = self.generator.get_state()
         return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
 
@@ -325,9 +340,13 @@ def restore(self:Checkpoint):
     "Bring back the last state, and return its number of steps; 0 if there is none."
     if not (self.folder / "latest.json").exists(): return 0
     latest = read_json(self.folder / "latest.json")
-    differ = [f"{name}={latest['settings'].get(name)!r}, now {value!r}" for name, value in self.settings.items() if latest["settings"].get(name) != value]
-    if differ: raise ValueError(f"{self.folder} holds a run with other settings ({'; '.join(differ)}): go on with the old ones, or delete the folder to start afresh")
-    if not (self.folder / latest["file"]).exists(): raise FileNotFoundError(f"{self.folder / latest['file']} is gone: delete {self.folder} to start afresh")
+    before = {name: latest["settings"].get(name) for name in self.settings}
+    differ = [f"{name}={before[name]!r}, now {now!r}" for name, now in self.settings.items() if before[name] != now]
+    if differ:
+        raise ValueError(f"{self.folder} holds a run with other settings ({'; '.join(differ)}): "
+                         "use those, or delete the folder to start again")
+    if not (self.folder / latest["file"]).exists():
+        raise FileNotFoundError(f"{self.folder / latest['file']} is gone: delete {self.folder} to start again")
     tensors, averages = read_safetensors(self.folder / latest["file"])[0], {}
     self.module.load_state_dict({name[7:]: tensor for name, tensor in tensors.items() if name.startswith("module.")})
     for name in (name for name in tensors if name.startswith("optimizer.")):
@@ -358,14 +377,17 @@ def measure_sae(
     for start in range(mine.start, mine.stop, batch_size):
         rows = np.asarray(emb[start:min(start + batch_size, mine.stop)])
         acts = encode_sparse(sae, rows, batch_size, keep_one=False)
-        nonzeros, empty, fired = nonzeros + acts.nnz, empty + (np.diff(acts.indptr) == 0).sum(), fired | (np.bincount(acts.indices, minlength=sae.n_latents) > 0)
+        nonzeros, empty = nonzeros + acts.nnz, empty + (np.diff(acts.indptr) == 0).sum()
+        fired |= np.bincount(acts.indices, minlength=sae.n_latents) > 0
         recon = torch.from_numpy(acts @ sae.W_dec.detach().cpu().numpy()) + sae.b_dec.detach().cpu()
         recon = recon.double() / sae.scale.cpu() + center
         emb_rows = torch.from_numpy(rows).double()
-        error, variance = (before + float(np.square((emb_rows - other).numpy()).sum()) for before, other in ((error, recon), (variance, center)))    # NumPy's sum is the same with any number of threads
+        error += float(np.square((emb_rows - recon).numpy()).sum())  # NumPy's sum: the same with any number of threads
+        variance += float(np.square((emb_rows - center).numpy()).sum())
     error, variance, nonzeros, empty = total(error, variance, nonzeros, empty)
     fired = sum_(fired.astype(np.int32)) > 0
-    return SAEReport(1 - error / variance, nonzeros / len(emb), float(1 - fired.mean()), float(empty / len(emb)), len(emb))
+    n_docs = len(emb)
+    return SAEReport(1 - error / variance, nonzeros / n_docs, float(1 - fired.mean()), float(empty / n_docs), n_docs)
 
 # %% ../nbs/04_training.ipynb #3dd8a7a3
 def training_advice(
@@ -409,7 +431,8 @@ def start_at_documents_(
 ) -> SAE:  # the same object
     "Start the atoms at randomly chosen documents."
     n_atoms = sae.n_latents if sae.n_latents <= 8 * emb.shape[0] else emb.shape[0]
-    rows = np.resize(np.random.default_rng(seed).permutation(emb.shape[0]), n_atoms)                # more features than documents: some twice
+    # more features than documents: some twice
+    rows = np.resize(np.random.default_rng(seed).permutation(emb.shape[0]), n_atoms)
     x = sae.normalize(np.asarray(emb[rows]))
     atoms = share * x / x.norm(dim=1, keepdim=True).clamp(min=1e-6) + (1 - share) * sae.W_dec[:n_atoms]
     sae.W_dec[:n_atoms] = atoms / atoms.norm(dim=1, keepdim=True)
@@ -424,7 +447,8 @@ def sample_rows(
     seed: int,  # seed of the choice
 ) -> np.ndarray:  # float32 (min(n_rows, D), d)
     "Read a random sample of rows, in their order."
-    rows = np.arange(emb.shape[0]) if emb.shape[0] <= n_rows else np.sort(np.random.default_rng([seed, 2]).choice(emb.shape[0], n_rows, replace=False))
+    rows = np.arange(emb.shape[0])
+    if len(rows) > n_rows: rows = np.sort(np.random.default_rng([seed, 2]).choice(len(rows), n_rows, replace=False))
     return np.asarray(emb[rows], dtype=np.float32)
 
 # %% ../nbs/04_training.ipynb #b9f0297c
@@ -433,7 +457,8 @@ def fingerprint(
 ) -> str:  # 16 hexadecimal digits
     "Name a data set by its shape and 64 of its rows."
     rows = np.linspace(0, emb.shape[0] - 1, 64).astype(int)
-    return hashlib.sha256(repr(tuple(emb.shape)).encode() + np.ascontiguousarray(emb[rows], dtype=np.float32).tobytes()).hexdigest()[:16]
+    content = np.ascontiguousarray(emb[rows], dtype=np.float32).tobytes()
+    return hashlib.sha256(repr(tuple(emb.shape)).encode() + content).hexdigest()[:16]
 
 # %% ../nbs/04_training.ipynb #fa599999
 def __getattr__(name):
