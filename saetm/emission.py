@@ -409,10 +409,3 @@ def fit_adamw(
     emission = theta_from_acts(sparse.csr_matrix(np.where(emission > 1e-2 / bow.shape[1], emission, 0)))
     if len(held_out): history[-1]["held_out"] = perplexity(theta[held_out], bow[held_out], emission, background, pi)
     return emission, background, history[-1]["held_out"], epochs, history
-
-# %% ../nbs/05_emission.ipynb #fa599998
-def __getattr__(name):
-    "Find `fit_emission` where it was; to be removed when all callers import it from `saetm.word_fitting`."
-    if name not in ("fit_emission", "_check_fit"): raise AttributeError(name)
-    from importlib import import_module
-    return getattr(import_module("saetm.word_fitting"), name)

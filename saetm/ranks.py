@@ -20,7 +20,7 @@ from scipy import sparse
 from .corpus import BagOfWords, check_documents, count_shard, merge_shards
 
 # %% auto #0
-__all__ = ['first_says', 'Place', 'assigned_place', 'RankLost', 'rank', 'size', 'is_first', 'joined', 'torchrun', 'sum_', 'total',
+__all__ = ['Place', 'assigned_place', 'RankLost', 'rank', 'size', 'is_first', 'joined', 'torchrun', 'sum_', 'total',
            'mean_over_ranks', 'wait', 'gather', 'broadcast', 'check_same', 'part', 'stack_rows', 'count_words_by_rank',
            'may_report', 'check_shared']
 
@@ -140,9 +140,7 @@ def mean_over_ranks(
     return value + ((sums[:-1] / sums[-1]).view_as(value) - value.detach())
 
 
-def wait(
-    *folders,  # not used
-):
+def wait():
     "Wait until all ranks are here."
     total(0)
 
@@ -172,7 +170,7 @@ def broadcast(
     return found[0]
 
 
-first_says = broadcast  # the name it had before
+
 
 
 def check_same(

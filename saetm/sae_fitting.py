@@ -17,7 +17,8 @@ from .embedding import check_embeddings, pick_precision
 from .fast.gpu import gpu_training
 from .fast.sae_cpu import SparseStep, has_sparse_gradient
 from .ranks import broadcast, check_same, size
-from .sae import SAE, check_count, check_number, check_range, set_scaling_
+from .sae import SAE, check_count, set_scaling_
+from .settings import SAESettings, check_settings
 from .training import (Checkpoint, SAEStep, Shuffle, default_batch_size, default_lr, default_steps,
                             fingerprint, fit, measure_sae, sample_rows, start_at_documents_, training_advice,
                             warm_then_decay)
@@ -53,17 +54,11 @@ def pick_step(
     return step, Shuffle(emb, rows, settings["seed"], device, **memory), optimizer
 
 # %% ../nbs/04d_sae_fitting.ipynb #eede99b7
-def _check_settings(settings, shape):
-    "Check the ranges of `fit_sae`'s settings."
-    for name in ("steps", "batch_size", "expansion_factor", "every"):
-        if settings.get(name) is not None: check_count(settings[name], name)
-    for name in ("l1_coefficient", "l0_coefficient", "aux_coefficient"): check_range(settings[name], name, 0)
-    check_number(settings["lr"], "lr")
-    if settings["precision"] not in ("auto", "float32", "bfloat16"):
-        raise ValueError(f"precision must be auto, float32 or bfloat16, got {settings['precision']!r}")
-    if (settings["batch_size"] or size()) < size():
-        raise ValueError(f"batch_size must be at least {size()}, the number of processes, got {settings['batch_size']}")
-    if shape[0] < 2: raise ValueError(f"at least 2 documents are needed to train on, got {shape[0]}")
+def _check_sizes(n_docs, batch_size):
+    "Raise unless there are documents for a batch, and a batch for every process."
+    if n_docs < 2: raise ValueError(f"at least 2 documents are needed to train on, got {n_docs}")
+    if batch_size < size():
+        raise ValueError(f"batch_size must be at least {size()}, the number of processes, got {batch_size}")
 
 # %% ../nbs/04d_sae_fitting.ipynb #fa580001
 def _finish(sae, sample, settings):
@@ -80,19 +75,19 @@ def _finish(sae, sample, settings):
 # %% ../nbs/04d_sae_fitting.ipynb #ba7a6eff
 def fit_sae(
     emb: np.ndarray,  # embeddings (D, d): array or memory-mapped shards
-    n_latents: int | None = None,  # F, number of features; None: expansion_factor * d
-    expansion_factor: int = 4,  # F / d
-    architecture: str = "topk",  # key of `ACTIVATIONS`: "batch_topk", "topk", "relu" (or "standard"), "jumprelu"
-    k: int = 32,  # active features a document, in 1..F
-    steps: int | None = None,  # training steps; None: `default_steps(D)`
-    batch_size: int | None = None,  # documents a step; None: `default_batch_size(D)`
-    lr: float | None = None,  # learning rate; None: `default_lr(F)`
-    l1_coefficient: float = 0.1,  # penalty on the activations, "relu" only; at 2 an average document has nothing left
-    l0_coefficient: float = 0.3,  # weight of keeping L0 at k, "jumprelu" only
-    aux_coefficient: float = 1 / 32,  # weight of the revival of dead features
+    n_latents: int | None = SAESettings.n_latents,  # F, number of features; None: expansion_factor * d
+    expansion_factor: int = SAESettings.expansion_factor,  # F / d
+    architecture: str = SAESettings.architecture,  # key of `ACTIVATIONS`
+    k: int = SAESettings.k,  # active features a document, in 1..F
+    steps: int | None = SAESettings.steps,  # training steps; None: `default_steps(D)`
+    batch_size: int | None = SAESettings.batch_size,  # documents a step; None: `default_batch_size(D)`
+    lr: float | None = SAESettings.lr,  # learning rate; None: `default_lr(F)`
+    l1_coefficient: float = SAESettings.l1_coefficient,  # penalty on the activations ("relu")
+    l0_coefficient: float = SAESettings.l0_coefficient,  # weight of keeping L0 at k ("jumprelu")
+    aux_coefficient: float = SAESettings.aux_coefficient,  # weight of the revival of dead features
     seed: int = 0,  # seed of the first atoms and of the order of the batches
     device: str = "cpu",  # "cpu", "cuda" or "mps"
-    precision: str = "auto",  # of the products (CPU: the encoder's): "float32", "bfloat16", or "auto" for the device's
+    precision: str = SAESettings.precision,  # of the products: "float32", "bfloat16", or "auto" for the device's
     checkpoint: str | Path | None = None,  # folder to save the run in and to resume from; None: nowhere
     checkpoint_every: int = 200,  # steps between saves
     on_step=None,  # `on_step(steps done, values)`: loss, explained_variance, l0, dead_share
@@ -104,7 +99,12 @@ def fit_sae(
     if torch.is_tensor(emb): emb = emb.detach().float().cpu().numpy()
     n_docs, d = check_embeddings(emb).shape
     if size() > 1: check_same(fingerprint(emb), "embeddings")
-    F = check_count(expansion_factor, "expansion_factor") * d if n_latents is None else n_latents
+    check_settings(SAESettings(
+        n_latents=n_latents, expansion_factor=expansion_factor, architecture=architecture, k=k, steps=steps,
+        batch_size=batch_size, lr=lr, l1_coefficient=l1_coefficient, l0_coefficient=l0_coefficient,
+        aux_coefficient=aux_coefficient, precision=precision))
+    check_count(every, "every")
+    F = expansion_factor * d if n_latents is None else n_latents
     sae = SAE(d, F, architecture, k, seed)
     settings = dict(n_latents=F, architecture=sae.architecture, k=k,
                     steps=default_steps(n_docs) if steps is None else steps,
@@ -112,7 +112,7 @@ def fit_sae(
                     lr=default_lr(F) if lr is None else lr, l1_coefficient=l1_coefficient,
                     l0_coefficient=l0_coefficient,
                     aux_coefficient=aux_coefficient, seed=seed, precision=precision)
-    _check_settings(dict(settings, expansion_factor=expansion_factor, every=check_count(every, "every")), emb.shape)
+    _check_sizes(n_docs, settings["batch_size"])
     sample = sample_rows(emb, 65_536, seed)
     start_at_documents_(set_scaling_(sae, sample), sample, seed=seed).to(device)
     step, batches, optimizer = pick_step(sae, emb, settings, memory_mb=hold_mb, window_mb=window_mb)

@@ -459,10 +459,3 @@ def fingerprint(
     rows = np.linspace(0, emb.shape[0] - 1, 64).astype(int)
     content = np.ascontiguousarray(emb[rows], dtype=np.float32).tobytes()
     return hashlib.sha256(repr(tuple(emb.shape)).encode() + content).hexdigest()[:16]
-
-# %% ../nbs/04_training.ipynb #fa599999
-def __getattr__(name):
-    "Find `fit_sae` where it was; to be removed when all callers import it from `saetm.sae_fitting`."
-    if name not in ("fit_sae", "_check_settings"): raise AttributeError(name)
-    from importlib import import_module
-    return getattr(import_module("saetm.sae_fitting"), name)

@@ -12,7 +12,8 @@ from scipy import sparse
 from .emission import EmissionFit, Visit, em_pass, fit_adamw, fit_background, fit_em, idf_weights, perplexity
 from .fast.words import WordsOnDevice, compiled_visit, from_device, has_numba
 from .ranks import part, size
-from .sae import _check_kind
+from .sae import check_count, check_number
+from .settings import EmissionSettings, Recipe, check_settings
 from .sparse_shards import column_nnz
 
 # %% ../nbs/05b_word_fitting.ipynb #fc770003
@@ -55,22 +56,11 @@ def steps_on_device(theta, bow, weights, background, pi, tau, held_out, chunk_nn
     return lambda emission, everyone: words.em_pass(emission, everyone, in_place=held_out is None), words.perplexity
 
 # %% ../nbs/05b_word_fitting.ipynb #cc0fb83d
-def _check_fit(theta, bow, weights, method, pi, passes, tau, held_out, lr, batch_size):
-    "Refuse settings out of range and arrays that do not fit together."
+def _check_fit(theta, bow, weights):
+    "Raise unless the arrays belong together and there is something to learn."
     if theta.shape[0] != bow.shape[0]:
         shapes = f"theta {theta.shape} and bow {bow.shape}"
         raise ValueError(f"theta and bow must have a row for each document, got {shapes}")
-    numbers = dict(pi=pi, passes=1 if passes is None else passes, tau=tau, held_out=held_out, lr=lr,
-                   batch_size=batch_size)
-    for name, value in numbers.items(): _check_kind(value, name)
-    if method not in ("em", "adamw"): raise ValueError(f"method must be 'em' or 'adamw', got {method!r}")
-    if not 0 < pi < 1: raise ValueError(f"pi must be between 0 and 1, got {pi}")
-    if passes is not None and (not 1 <= passes < np.inf or passes != int(passes)):
-        raise ValueError(f"passes must be a whole number of 1 or more, got {passes}")
-    if not tau >= 0: raise ValueError(f"tau must be 0 or more, got {tau}")
-    if not 0 <= held_out < 1: raise ValueError(f"held_out must be in 0..1, got {held_out}")
-    if not lr > 0: raise ValueError(f"lr must be above 0, got {lr}")
-    if not batch_size >= 1: raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
     if weights is not None and len(weights) != bow.shape[1]:
         raise ValueError(f"weights must have a value for each of the {bow.shape[1]} words, got {len(weights)}")
     if not theta.count_nonzero():
@@ -79,18 +69,17 @@ def _check_fit(theta, bow, weights, method, pi, passes, tau, held_out, lr, batch
     if not bow.count_nonzero():
         raise ValueError("no document has a word of the vocabulary: there is nothing to learn from")
 
-
 # %% ../nbs/05b_word_fitting.ipynb #fb3bf464
 def fit_emission(
     theta,                # proportions (D, F), sparse; rows sum to 1 or are empty
     bow,                  # word counts (D, V), sparse
     weights=None,         # weight of each word (V,), in 0..1; None leaves it to idf_weighting
-    idf_weighting=True,   # weight words by inverse document frequency; False counts all words alike
-    method="em",          # "em", or "adamw" for the paper's recipe
-    pi=0.1,               # share of the background, between 0 and 1; the paper's is 0.3
-    passes=None,  # passes (EM; None stops on held-out documents, after 20 at the latest) or epochs (AdamW; None for 50)
-    tau=0.0,              # pseudo-counts of the background for each feature (EM)
-    held_out=0.1,         # share of the documents that choose when to stop, in 0..1
+    idf_weighting=EmissionSettings.idf_weighting,   # weight words by inverse document frequency; False counts all words alike
+    method=EmissionSettings.method,          # "em", or "adamw" for the paper's recipe
+    pi=Recipe().pi,       # share of the background, between 0 and 1; the paper's is 0.3
+    passes=EmissionSettings.passes,  # passes; None: until held-out documents stop it, at most 20 (AdamW: 50)
+    tau=EmissionSettings.tau,              # pseudo-counts of the background for each feature (EM)
+    held_out=EmissionSettings.held_out,         # share of the documents that choose when to stop, in 0..1
     lr=1e-2,              # learning rate (AdamW)
     batch_size=1024,      # documents a step (AdamW)
     seed=0,               # seed of the split, and of AdamW's start and order
@@ -102,7 +91,11 @@ def fit_emission(
 ) -> EmissionFit:         # emission, background, and how the fit went
     "Learn a word distribution for each feature."
     theta, bow = sparse.csr_matrix(theta, dtype=np.float32), sparse.csr_matrix(bow)
-    _check_fit(theta, bow, weights, method, pi, passes, tau, held_out, lr, batch_size)
+    check_settings(EmissionSettings(idf_weighting=idf_weighting, method=method, pi=pi, passes=passes, tau=tau,
+                                    held_out=held_out))
+    check_number(lr, "lr")
+    check_count(batch_size, "batch_size")
+    _check_fit(theta, bow, weights)
     background = fit_background(bow)
     if weights is None: weights = idf_weights(column_nnz(bow), bow.shape[0]) if idf_weighting else np.ones(bow.shape[1])
     weights = np.asarray(weights, np.float32)

@@ -8,7 +8,7 @@ import pytest
 from saetm import SAETM, fit_sae
 from saetm.cli import COMMANDS, main
 from saetm.corpus import count_words
-from saetm.emission import fit_emission
+from saetm.word_fitting import fit_emission
 from saetm.merging import describe_topics, feature_vectors, topic_posterior
 from saetm.settings import RunSettings, describe_settings
 from saetm.streams import count_to_shards
