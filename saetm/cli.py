@@ -37,9 +37,10 @@ from .data import corpus_names, load_corpus
 from .embedding import check_embeddings, documents_checksum, embed_to_shards, open_embeddings
 from .memory import PROGRAM_BYTES, format_bytes, parse_memory, sizes_for
 from .merging import corpus_word_vectors
-from .model import (SAETM, Bar, bow_source, check_device, check_model, check_n_topics, check_width, emission_source,
-                         interpret_features, load_interpretation, load_shares, open_sae, read_settings, sae_source,
-                         save_embeddings, save_interpretation, save_topics, stamp_run, topic_frame, write_settings)
+from .model import (SAETM, Bar, bow_source, check_device, check_model, check_n_topics, check_width,
+                         emission_source, interpret_features, load_interpretation, load_shares, open_sae, read_settings,
+                         sae_source, save_embeddings, save_interpretation, save_topics, stamp_run, topic_frame,
+                         write_settings)
 from .ranks import (RankLost, assigned_place, broadcast, check_same, check_shared, count_words_by_rank, is_first,
                          joined, may_report, rank, size, wait)
 from .run import Run, load_arrays, save_arrays
@@ -140,9 +141,10 @@ def _is_whole(source, memory):
     if largest is None or file_kind(largest) != ".json" or json_form(largest) != "columns": return False
     need = 3 * size(largest) + PROGRAM_BYTES                                   # the text, and its values
     if memory is not None and need > parse_memory(memory):
-        raise ValueError(f"{largest} is a JSON object of columns, which is read whole and takes up to {format_bytes(need)}; "
-                         f"the cap is {format_bytes(parse_memory(memory))}: raise --memory, or write it as a list of "
-                         "objects, which is read a few at a time")
+        raise ValueError(
+            f"{largest} is a JSON object of columns, which is read whole and takes up to {format_bytes(need)}; "
+            f"the cap is {format_bytes(parse_memory(memory))}: raise --memory, or write it as a list of "
+            "objects, which is read a few at a time")
     return len(files) == 1                                                     # a folder's files are read one by one
 
 def keep_rows(
@@ -171,7 +173,8 @@ def load_column(
 ):                     # its values (D,)
     "Read one column of a table."
     import pandas as pd
-    def delimited(separator): return lambda path: pd.read_csv(path, sep=separator, keep_default_na=False, na_values=[""])
+    def delimited(separator):
+        return lambda path: pd.read_csv(path, sep=separator, keep_default_na=False, na_values=[""])
     def lines(path): return pd.read_json(path, lines=True)
     readers = {".parquet": pd.read_parquet, ".csv": delimited(","), ".jsonl": lines, ".ndjson": lines,
                ".json": _read_json_table, ".tsv": delimited("\t")}            # "NA" is a text, an empty field is none
@@ -181,12 +184,15 @@ def load_column(
         names = [file.relative_to(source) for file in files]
         table = pd.DataFrame([dict(file=name.as_posix(), folder=name.parent.as_posix()) for name in names])
     elif kind in readers: table = pd.concat([readers[kind](file) for file in files], ignore_index=True)
-    else: raise ValueError(f"{source}: titles, labels, groups and dates come from {', '.join(readers)} files, or folders")
-    if column not in table: raise ValueError(f"{source} has no column {column!r}; it has {', '.join(map(str, table.columns))}")
+    else:
+        raise ValueError(f"{source}: titles, labels, groups and dates come from {', '.join(readers)} files, or folders")
+    if column not in table:
+        raise ValueError(f"{source} has no column {column!r}; it has {', '.join(map(str, table.columns))}")
     return table[column].tolist()
 
 # %% ../nbs/18_cli.ipynb #18b00011
-_unspaced = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]").search   # Thai ... Chinese
+# Thai ... Chinese
+_unspaced = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]").search
 
 def make_bow(
     run,               # Run
@@ -224,7 +230,12 @@ def make_embeddings(
     "Embed the documents: embeddings/."
     model = run_model(run, settings)
     with progress("embedding", "document") as bar:
-        emb = embed_to_shards(docs, run / "embeddings", model.encoder, shard_rows=1024, device=model.device, on_step=bar)
+        emb = embed_to_shards(docs,
+                              run / "embeddings",
+                              model.encoder,
+                              shard_rows=1024,
+                              device=model.device,
+                              on_step=bar)
     keep_settings(run, model)
     echo(f"embeddings  {emb.shape[0]:,} x {emb.shape[1]} by {model.encoder} -> {run}/embeddings")
 
@@ -275,8 +286,14 @@ def make_sae(
     of_sae, checkpoints = settings_of(model, SAESettings), run / "sae" / "checkpoints"
     def write():
         with progress("training") as bar:
-            sae = fit_sae(run_embeddings(run), seed=model.seed, device=model.device, checkpoint=checkpoints, on_step=bar,
-                          hold_mb=sizes.hold_mb, window_mb=sizes.window_mb, **of_sae)
+            sae = fit_sae(run_embeddings(run),
+                          seed=model.seed,
+                          device=model.device,
+                          checkpoint=checkpoints,
+                          on_step=bar,
+                          hold_mb=sizes.hold_mb,
+                          window_mb=sizes.window_mb,
+                          **of_sae)
         if is_first(): save_sae(run / "sae", sae, dict(report=sae.report._asdict(), settings=of_sae, seed=model.seed))
     run.make("sae", broadcast(is_first() and sae_source(model, run)), write)
     if is_first(): shutil.rmtree(checkpoints, ignore_errors=True)
@@ -307,8 +324,9 @@ def check_rows(
     emb, of_pictures = run_embeddings(run), (run / "embeddings" / "images.json").exists()
     same = of_pictures or emb.manifest.get("checksum") in (None, counted.get("documents"))
     if len(emb) != n_docs or not same:
-        raise ValueError(f"{run} has embeddings of {len(emb):,} documents and word counts of {n_docs:,}, not the same ones: "
-                         "run `saetm bow` and `saetm embed` on the same documents")
+        raise ValueError(
+            f"{run} has embeddings of {len(emb):,} documents and word counts of {n_docs:,}, not the same ones: "
+            "run `saetm bow` and `saetm embed` on the same documents")
 
 
 def make_emission(
@@ -332,8 +350,9 @@ def make_emission(
     keep_settings(run, model)
     fit = load_interpretation(run / "emission").fit
     with_words = int((np.diff(fit.emission.indptr) > 0).sum())
-    echo(f"words       {with_words:,} features with words, held-out perplexity {fit.perplexity:,.0f} after {fit.n_passes} "
-         f"passes -> {run}/emission")
+    echo(
+        f"words       {with_words:,} features with words, held-out perplexity {fit.perplexity:,.0f} after "
+        f"{fit.n_passes} passes -> {run}/emission")
 
 # %% ../nbs/18_cli.ipynb #18b00015
 def open_run(
@@ -611,7 +630,8 @@ def demo(
     **settings,
 ):
     "Run everything on an embedded corpus: 10,033 lead paragraphs of Wikipedia, or with --images 2,186 drawings."
-    if not images: return fit("wikipedia", run=run or Run("runs/demo"), title="title", groups="topic", memory=memory, **settings)
+    if not images:
+        return fit("wikipedia", run=run or Run("runs/demo"), title="title", groups="topic", memory=memory, **settings)
     run = run or Run("runs/demo-images")
     if not (run / "settings.json").exists(): settings = {**DEMO_IMAGES, **settings}
     fit("openmoji", run=run, text="caption", images=True, groups="group", memory=memory, **settings)
@@ -636,7 +656,11 @@ def run_facts(
         about = read_json(run / "sae" / "settings.json")
         facts["sae"] = f"{about['architecture']}, F = {about['n_latents']}, k = {about['k']}"
         measured = about.get("report", {})
-        facts |= {name: round(measured[name], 4) for name in ("explained_variance", "l0", "dead_share") if name in measured}
+        facts |= {
+            name: round(measured[name], 4)
+            for name in ("explained_variance", "l0", "dead_share")
+            if name in measured
+        }
     if (run / "emission" / "settings.json").exists():
         facts["held_out_perplexity"] = read_json(run / "emission" / "settings.json")["perplexity"]
     for T in topics:
@@ -660,7 +684,8 @@ def named_run(
     run,               # Run given with --run, or None
 ) -> Run:              # the one of them
     "Take a run that may be given either way."
-    if (folder is None) == (run is None): raise ValueError("name the folder of the run, once: saetm info FOLDER, or --run FOLDER")
+    if (folder is None) == (run is None):
+        raise ValueError("name the folder of the run, once: saetm info FOLDER, or --run FOLDER")
     return folder or run
 
 # %% ../nbs/18_cli.ipynb #18b00022
@@ -676,7 +701,11 @@ def run_topics(
         raise ValueError(f"--documents are not those of {run}: it was made from others")
     words = corpus_word_vectors(bow.counts, np.asarray(run_embeddings(run)))
     vectors = {"merging": (bow.vocabulary, words), "wordllama": "wordllama"}
-    folders = {int(path.parent.name): path for path in (run / "topics").glob("*/top_words.txt") if path.parent.name.isdigit()}
+    folders = {
+        int(path.parent.name): path
+        for path in (run / "topics").glob("*/top_words.txt")
+        if path.parent.name.isdigit()
+    }
     if not folders: raise FileNotFoundError(f"{run} has no topics yet: run `saetm merge --run {run}`")
     if n_topics is not None and n_topics not in folders:
         raise ValueError(f"{run} has no {n_topics} topics: run `saetm merge --run {run} --n-topics {n_topics}`; "
@@ -697,7 +726,8 @@ def foreign_topics(
     words = sorted({word for topics in sets.values() for topic in topics for word in topic})
     bow = count_words(docs, vocabulary=words) if docs is not None else None
     try:
-        if shares: shares = sparse.load_npz(shares) if str(shares).endswith(".npz") else np.load(shares, allow_pickle=False)
+        if shares:
+            shares = sparse.load_npz(shares) if str(shares).endswith(".npz") else np.load(shares, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{shares}: not a file of numbers that np.save or scipy.sparse.save_npz wrote") from error
     if shares is not None and len(sets) > 1:
@@ -707,25 +737,26 @@ def foreign_topics(
 # %% ../nbs/18_cli.ipynb #18b00023
 @command
 def evaluate(
-    path: Path,                # folder of a run; top_words.txt, a table of topics, or a folder with top_words.txt files
-    *,
-    n_topics: at_least(2) = None,  # of a run: only this number of topics
-    judge: str = "likelihood", # {judges}
-    model: str = None,         # the server's name of the model
-    key_env: str = None,       # environment variable with the server's key
-    documents: str = None,     # documents for C_V and labels, as for bow
-    text: str = "text",        # column of the documents
-    split: str = "train",      # split of a data set from the hub
-    label: str = None,         # column with a known label for each document
-    shares: str = None,        # of topics from elsewhere: .npy with topics (D,) or shares (D, T), or .npz with sparse shares
-    protocol: Literal["strict", "paper"] = "strict",  # how a judge is asked
-    trials: at_least(1) = 3,   # questions of each kind about a topic
-    seed: at_least(0) = 0,     # seed of questions and intervals
-    workers: at_least(1) = 8,  # requests under way at a time
-    no_anchors: bool = False,  # do not score shuffled, doubled and label-made topics
-    no_calibration: bool = False,  # do not try the judge on lists of known quality
-    dry_run: bool = False,     # count the calls, and make none
-    out: Path = None,          # folder for the results (default: evaluation/ beside the topics)
+        path: Path,  # folder of a run; top_words.txt, a table of topics, or a folder with top_words.txt files
+        *,
+        n_topics: at_least(2) = None,  # of a run: only this number of topics
+        judge: str = "likelihood",  # {judges}
+        model: str = None,  # the server's name of the model
+        key_env: str = None,  # environment variable with the server's key
+        documents: str = None,  # documents for C_V and labels, as for bow
+        text: str = "text",  # column of the documents
+        split: str = "train",  # split of a data set from the hub
+        label: str = None,  # column with a known label for each document
+        shares:
+    str = None,  # of topics from elsewhere: .npy with topics (D,) or shares (D, T), or .npz with sparse shares
+        protocol: Literal["strict", "paper"] = "strict",  # how a judge is asked
+        trials: at_least(1) = 3,  # questions of each kind about a topic
+        seed: at_least(0) = 0,  # seed of questions and intervals
+        workers: at_least(1) = 8,  # requests under way at a time
+        no_anchors: bool = False,  # do not score shuffled, doubled and label-made topics
+        no_calibration: bool = False,  # do not try the judge on lists of known quality
+        dry_run: bool = False,  # count the calls, and make none
+        out: Path = None,  # folder for the results (default: evaluation/ beside the topics)
 ):
     "Score topics -> evaluation/; resumes after an interruption, answers are asked once."
     from saetm.judges import make_judge
@@ -774,7 +805,11 @@ def score_sets(
         echo(f"evaluating  {name}: {len(topics)} topics, judge {judge_name}")
         done[name] = evaluate(topics, labels=labels, tokens=tokens, judge=judge, **known, **options)
         echo("\n" + format_evaluation(name, done[name]))
-    sizes = {name: np.bincount(known["shares"].argmax(1).A1, minlength=len(topics)) for name, topics, known in sets if of_run}
+    sizes = {
+        name: np.bincount(known["shares"].argmax(1).A1, minlength=len(topics))
+        for name, topics, known in sets
+        if of_run
+    }
     write_evaluation(out, done, sizes, {name: known["bow"] for name, _, known in sets if known["bow"] is not None})
     echo(f"evaluation  -> {out}")
 
@@ -850,8 +885,17 @@ def caption(
     key = os.environ.get(key_env) if key_env else None
     asked = make_captioner(captioner, model, key, device, max_tokens, workers=workers, tries=tries, timeout=timeout)
     with progress("captions", "picture") as bar:
-        done = caption_images(pictures.images, out, asked, pictures.names, captions, prompt or CAPTION_PROMPT, start, count,
-                              max_side, retry, on_step=bar)
+        done = caption_images(pictures.images,
+                              out,
+                              asked,
+                              pictures.names,
+                              captions,
+                              prompt or CAPTION_PROMPT,
+                              start,
+                              count,
+                              max_side,
+                              retry,
+                              on_step=bar)
     echo(f"captions    {done.done:,} of {done.rows:,} pictures, {done.asked:,} asked now -> {out}")
     if done.failed: raise ValueError(describe_failures(done, pictures.names, out))
 
@@ -885,24 +929,24 @@ def benchmark_settings(
 
 @command
 def benchmark(
-    *,
-    run: Path = Path("runs/benchmark"),        # folder of the benchmark
-    corpora: list[str] = ("wikipedia",),       # corpora of the package, or files
-    models: list[str] = None,                  # names of models (default: all)
-    n_topics: list[int] = (50,),               # numbers of topics
-    seeds: list[int] = (0, 1, 2),              # seeds
-    set: list[str] = None,                     # MODEL.NAME=VALUE: settings other than the defaults, such as lda.passes=10
-    jobs: at_least(0) = None,                  # processes at a time, 0 for none but this (default: one a core)
-    retry: bool = False,                       # run cells again that failed
-    judge: str = "likelihood",                 # as for evaluate
-    model: str = None,                         # the server's name of the judge's model
-    key_env: str = None,                       # environment variable with the server's key
-    trials: at_least(1) = 3,                   # questions of each kind about a topic
-    text: str = "text",                        # of a file: column of the documents
-    label: str = None,                         # of a file: column with a known label for each document
-    limit: at_least(1) = None,                 # most documents of a corpus, drawn with seed 0 (default: all; 10,000 tweets)
-    encoder: str = "all-MiniLM-L6-v2",         # name of the encoder
-    device: str = "cpu",                       # cpu, cuda or mps, for the encoder
+        *,
+        run: Path = Path("runs/benchmark"),  # folder of the benchmark
+        corpora: list[str] = ("wikipedia", ),  # corpora of the package, or files
+        models: list[str] = None,  # names of models (default: all)
+        n_topics: list[int] = (50, ),  # numbers of topics
+        seeds: list[int] = (0, 1, 2),  # seeds
+        set: list[str] = None,  # MODEL.NAME=VALUE: settings other than the defaults, such as lda.passes=10
+        jobs: at_least(0) = None,  # processes at a time, 0 for none but this (default: one a core)
+        retry: bool = False,  # run cells again that failed
+        judge: str = "likelihood",  # as for evaluate
+        model: str = None,  # the server's name of the judge's model
+        key_env: str = None,  # environment variable with the server's key
+        trials: at_least(1) = 3,  # questions of each kind about a topic
+        text: str = "text",  # of a file: column of the documents
+        label: str = None,  # of a file: column with a known label for each document
+        limit: at_least(1) = None,  # most documents of a corpus, drawn with seed 0 (default: all; 10,000 tweets)
+        encoder: str = "all-MiniLM-L6-v2",  # name of the encoder
+        device: str = "cpu",  # cpu, cuda or mps, for the encoder
 ):
     "Run models x corpora x numbers of topics x seeds -> benchmark.parquet; resumes after an interruption."
     from saetm.benchmark import (benchmark_models, check_asked, default_jobs, format_benchmark, gather, plan_cells,
@@ -969,7 +1013,8 @@ def analysed_run(
     return model, topic_names(model), values
 
 # %% ../nbs/18_cli.ipynb #18b0002e
-_TESTS, _FILTERS = ("measure", "min_share", "n_perm", "n_boot", "seed", "small"), ("keep_abstract", "max_coverage", "min_docs")
+_TESTS, _FILTERS = ("measure", "min_share", "n_perm", "n_boot", "seed", "small"), ("keep_abstract", "max_coverage",
+                                                                                   "min_docs")
 
 @command
 def compose(
@@ -1017,7 +1062,8 @@ def timeline(
     echo(format_timeline(result) + f"\ntimeline    -> {out}")
 
 
-compose.functions = dict(compose=_TESTS, filter_topics=_FILTERS)           # of the analysis page -> settings taken from there
+# of the analysis page -> settings taken from there
+compose.functions = dict(compose=_TESTS, filter_topics=_FILTERS)
 timeline.functions = dict(timeline=(*_TESTS, "trim"), filter_topics=_FILTERS)
 
 # %% ../nbs/18_cli.ipynb #18b00031
@@ -1052,7 +1098,11 @@ def _add_setting(parser, name, default, meaning):
     flags = [f"--{name.replace('_', '-')}", *(["--top-k"] if name == "k" else [])]
     about = (meaning or "").replace("%", "%%").replace("\n", " ")
     shown = "" if default is None and "None" in about else f" (default: {default})"
-    parser.add_argument(*flags, dest=name, type=read_value, default=argparse.SUPPRESS, metavar=name.split("_")[-1].upper(),
+    parser.add_argument(*flags,
+                        dest=name,
+                        type=read_value,
+                        default=argparse.SUPPRESS,
+                        metavar=name.split("_")[-1].upper(),
                         help=about + shown)
 
 
@@ -1080,7 +1130,8 @@ def add_options(
     function,          # its function
 ):
     "Add the arguments and options of a command."
-    meanings, settings = docments(function), describe_settings(*function.settings) if hasattr(function, "settings") else {}
+    meanings, settings = docments(function), describe_settings(
+        *function.settings) if hasattr(function, "settings") else {}
     for each in inspect.signature(function).parameters.values():
         if each.name not in settings and each.kind is not inspect.Parameter.VAR_KEYWORD:
             _add_parameter(parser, each, meanings[each.name])

@@ -28,7 +28,8 @@ def free_memory() -> int:          # bytes
     if available: free = [available * 1024]
     elif hasattr(os, "sysconf"): free = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2]
     else: free = [4 * 10**9]
-    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes",
+                                                           "memory/memory.usage_in_bytes")):
         most, now = _number(f"/sys/fs/cgroup/{limit}"), _number(f"/sys/fs/cgroup/{used}")
         if most is not None and now is not None: free.append(max(0, most - now))
     return min(free)
@@ -65,7 +66,14 @@ class Sizes(NamedTuple):
     most_words: int = 2**20       # distinct words in memory while the vocabulary is chosen
 
 
-_LEAST = Sizes(batch_rows=256, chunk_nnz=2**16, chunk_rows=2**10, hold_mb=0, block_mb=16, window_mb=8, part_docs=256, most_words=2**16)
+_LEAST = Sizes(batch_rows=256,
+               chunk_nnz=2**16,
+               chunk_rows=2**10,
+               hold_mb=0,
+               block_mb=16,
+               window_mb=8,
+               part_docs=256,
+               most_words=2**16)
 MADE_FOR = 8 * 10**9              # bytes of the machine that the sizes are made for
 PROGRAM_BYTES = 500e6             # the interpreter and the packages
 

@@ -38,7 +38,8 @@ def mean_row(
 ) -> np.ndarray:       # their mean (d,), float32
     "Average embeddings, a few at a time."
     total = np.zeros(emb.shape[1])
-    for start in range(0, emb.shape[0], chunk_rows): total += np.asarray(emb[start:start + chunk_rows], np.float32).sum(0, dtype=np.float64)
+    for start in range(0, emb.shape[0], chunk_rows):
+        total += np.asarray(emb[start:start + chunk_rows], np.float32).sum(0, dtype=np.float64)
     return (total / emb.shape[0]).astype(np.float32)
 
 
@@ -58,9 +59,11 @@ def word_directions(
 ) -> np.ndarray:       # shrunk mean directions (V, d), float32, length below 1; zero for words that no document has
     "Estimate where in embedding space each word lies."
     if bow.shape[0] != emb.shape[0]:
-        raise ValueError(f"word counts and embeddings must be of the same documents, got {bow.shape[0]} and {emb.shape[0]}")
+        raise ValueError(
+            f"word counts and embeddings must be of the same documents, got {bow.shape[0]} and {emb.shape[0]}")
     bow = sparse.csr_matrix(bow)
-    mean, total, count = mean_row(emb, chunk_rows), np.zeros((bow.shape[1], emb.shape[1]), np.float32), np.zeros(bow.shape[1])
+    mean, total, count = mean_row(emb, chunk_rows), np.zeros((bow.shape[1], emb.shape[1]),
+                                                             np.float32), np.zeros(bow.shape[1])
     for part in row_chunks(bow, chunk_nnz, chunk_rows):
         present = sparse.csr_matrix(bow[part] > 0, dtype=np.float32)
         total += present.T @ centre_rows(emb[part], mean)
@@ -94,7 +97,9 @@ def feature_vectors(
         mass = emission.data[start:stop].astype(np.float64)
         order = np.argsort(-mass, kind="stable")                # strongest first
         keep[start + order[:1 + np.searchsorted(np.cumsum(mass[order]), top_p, "right")]] = True
-    chosen = sparse.csr_matrix((emission.data * (keep & words.known[emission.indices]), emission.indices, emission.indptr), shape=emission.shape)
+    chosen = sparse.csr_matrix(
+        (emission.data * (keep & words.known[emission.indices]), emission.indices, emission.indptr),
+        shape=emission.shape)
     total = np.asarray(chosen.sum(1))
     return WordVectors((chosen @ words.vectors / np.maximum(total, 1e-30)).astype(np.float32), total.ravel() > 0)
 
@@ -105,7 +110,8 @@ def _fill_empty(labels, vectors, weights, n_topics):
     for empty in np.setdiff1d(np.arange(n_topics), labels):
         count = np.bincount(labels, minlength=n_topics)
         total = np.bincount(labels, weights, n_topics)
-        centre = np.stack([np.bincount(labels, weights * v, n_topics) for v in vectors.T], 1) / np.maximum(total, 1e-30)[:, None]
+        centre = np.stack([np.bincount(labels, weights * v, n_topics)
+                           for v in vectors.T], 1) / np.maximum(total, 1e-30)[:, None]
         misfit = weights * ((vectors - centre[labels]) ** 2).sum(1)
         labels[np.argmax(np.where(count[labels] > 1, misfit, -1))] = empty
     return labels
@@ -122,8 +128,11 @@ def cluster_features(
     from sklearn.cluster import KMeans
     import warnings
     from threadpoolctl import threadpool_limits
-    if isinstance(n_topics, bool) or not isinstance(n_topics, (int, np.integer)) or not 1 <= n_topics <= len(vectors): raise ValueError(f"n_topics must be in 1..{len(vectors)}, the number of live features with words; got {n_topics!r}")
-    with warnings.catch_warnings(), threadpool_limits(1):      # one thread: the same sums in the same order on every machine
+    if isinstance(n_topics, bool) or not isinstance(n_topics, (int, np.integer)) or not 1 <= n_topics <= len(vectors):
+        raise ValueError(
+            f"n_topics must be in 1..{len(vectors)}, the number of live features with words; got {n_topics!r}")
+    # one thread: the same sums in the same order on every machine
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.filterwarnings("ignore", message="Number of distinct clusters")
         labels = KMeans(n_topics, n_init=n_init, random_state=seed).fit_predict(vectors, sample_weight=weights)
     return _fill_empty(labels, np.asarray(vectors, np.float64), np.asarray(weights, np.float64), n_topics)
@@ -146,8 +155,10 @@ def _adopt(topic_of, theta, n_topics):
     orphans = np.flatnonzero((topic_of < 0) & (np.asarray(theta.sum(0)).ravel() > 0))
     if not len(orphans): return topic_of
     topic_of, members = topic_of.copy(), np.flatnonzero(topic_of >= 0)
-    together = sum((some[:, orphans].T @ some[:, members]).tocsr() for some in map(theta.__getitem__, row_chunks(theta)))
-    onto = sparse.csr_matrix((np.ones(len(members)), (np.arange(len(members)), topic_of[members])), shape=(len(members), n_topics))
+    together = sum(
+        (some[:, orphans].T @ some[:, members]).tocsr() for some in map(theta.__getitem__, row_chunks(theta)))
+    onto = sparse.csr_matrix((np.ones(len(members)), (np.arange(len(members)), topic_of[members])),
+                             shape=(len(members), n_topics))
     topic_of[orphans] = np.asarray((together @ onto).argmax(1)).ravel()
     return topic_of
 
@@ -203,7 +214,8 @@ class Directions:
         self.emb, self.mean, self.shape, self.ndim, self.dtype = emb, mean, tuple(emb.shape), 2, np.dtype(np.float32)
     def __len__(self): return self.shape[0]
     def __getitem__(self, rows):
-        if np.ndim(rows) == 0 and not isinstance(rows, slice): return centre_rows(self.emb[np.atleast_1d(rows)], self.mean)[0]
+        if np.ndim(rows) == 0 and not isinstance(rows, slice):
+            return centre_rows(self.emb[np.atleast_1d(rows)], self.mean)[0]
         return centre_rows(self.emb[rows], self.mean)
     def __array__(self, dtype=None, copy=None): return self[:].astype(dtype or self.dtype, copy=False)
 
@@ -254,20 +266,21 @@ def match_concentration(
     low, high = 0.0, float(most)
     for _ in range(12):
         kappa = (low + high) / 2
-        undecided = entropy(direction_posterior(direction, centroids, kappa)) - entropy(feature_posterior(share, direction, centroids, kappa))
+        undecided = entropy(direction_posterior(direction, centroids, kappa)) - entropy(
+            feature_posterior(share, direction, centroids, kappa))
         low, high = (kappa, high) if undecided > 0 else (low, kappa)
     return low
 
 # %% ../nbs/06_merging.ipynb #6a0d3b06
 def refine_centroids(
-    centroids,            # direction of each topic (T, d)
-    directions,           # centred unit embeddings (D, d), array or `Directions`
-    kappa,                # concentration of the directions around a centroid
-    rounds=8,             # rounds of expectation maximisation
-    stride=2.0,           # how far a topic goes, as a multiple of the way to its mean; 1 for plain expectation maximisation
-    inside=None,          # documents that take part (D,), bool; None for all
-    block=4096,           # documents handled at a time
-) -> np.ndarray:          # refined directions (T, d), float32, length 1
+        centroids,  # direction of each topic (T, d)
+        directions,  # centred unit embeddings (D, d), array or `Directions`
+        kappa,  # concentration of the directions around a centroid
+        rounds=8,  # rounds of expectation maximisation
+        stride=2.0,  # how far a topic goes, as a multiple of the way to its mean; 1 for plain expectation maximisation
+        inside=None,  # documents that take part (D,), bool; None for all
+        block=4096,  # documents handled at a time
+) -> np.ndarray:  # refined directions (T, d), float32, length 1
     "Move each topic to the mean direction of its documents."
     n_docs, centroids = directions.shape[0], np.array(centroids)
     def blocks():
@@ -294,7 +307,8 @@ def topic_posterior(
     min_share=TopicSettings.min_share,  # smaller shares are dropped, in 0..1; the largest always stays
 ) -> sparse.csr_matrix:   # posterior shares (D, T); rows sum to 1 or are empty, the same rows as before
     "Find the topics of documents from their features and their directions."
-    order = np.lexsort(centroids[:, :8].T)                      # sums over topics in an order of their own: the same bits in any numbering
+    # sums over topics in an order of their own: the same bits in any numbering
+    order = np.lexsort(centroids[:, :8].T)
     place, columns, parts = np.argsort(order), np.ascontiguousarray(centroids[order]), []
     for start in range(0, shares.shape[0], 4096):
         share, direction = shares[start:start + 4096].toarray()[:, order], directions[start:start + 4096]
@@ -302,9 +316,12 @@ def topic_posterior(
         alone, rows = direction_posterior(direction, columns, kappa), np.arange(len(share))
         both = (alone + 2 * feature_posterior(share, direction, columns, kappa)) / 3
         nearest, largest = alone.argmax(1), both.max(1)
-        if kappa > 0: both[rows, nearest] = np.where(both[rows, nearest] < largest, 1.001 * largest, largest)      # the nearest topic leads
+        if kappa > 0:
+            # the nearest topic leads
+            both[rows, nearest] = np.where(both[rows, nearest] < largest, 1.001 * largest, largest)
         both = np.where(full & ((both >= min_share) | (both == both.max(1, keepdims=True))), both, 0)
-        parts.append(sparse.csr_matrix((both / np.maximum(both.sum(1, keepdims=True), 1e-30))[:, place], dtype=np.float32))
+        parts.append(
+            sparse.csr_matrix((both / np.maximum(both.sum(1, keepdims=True), 1e-30))[:, place], dtype=np.float32))
     return sparse.vstack(parts, format="csr") if parts else sparse.csr_matrix(shares.shape, dtype=np.float32)
 
 # %% ../nbs/06_merging.ipynb #7963e0ab
@@ -335,7 +352,8 @@ def refit_topic_words(
     emission, damped, visit = None, _Damped(bow), pick_visit(bow)
     if weights is None: weights = idf_weights(column_nnz(bow), bow.shape[0])
     for _ in range(passes):
-        emission = em_pass(shares, damped, emission, background, pi, chunk_nnz=chunk_nnz, weights=weights, visit=visit).emission
+        emission = em_pass(shares, damped, emission, background, pi, chunk_nnz=chunk_nnz, weights=weights,
+                           visit=visit).emission
     words = emission.toarray()
     silent = words.sum(1) == 0                                  # no document of the topic has a word
     words[silent] = background
@@ -350,12 +368,14 @@ def word_weights(
     exclusivity=0.25,     # how much a word's being the topic's own counts, >= 0
 ) -> np.ndarray:          # weights for reading (T, V), float32; rows sum to 1
     "Weigh the words of topics for readers: said by the topic, lying where it lies, and its own."
-    components, background, words, centroids = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (components, background, words, centroids))
+    components, background, words, centroids = (torch.from_numpy(np.ascontiguousarray(a, np.float32))
+                                                for a in (components, background, words, centroids))
     said = components > background
     said |= ~said.any(1, keepdim=True)                          # a topic that says what everyone says
     share = components * said
     share /= share.sum(1, keepdim=True)
-    def spread(values): return ((values - (share * values).sum(1, keepdim=True)).square_() * share).sum(1, keepdim=True).sqrt()
+    def spread(values):
+        return ((values - (share * values).sum(1, keepdim=True)).square_() * share).sum(1, keepdim=True).sqrt()
     probable, near = components.clamp_min(1e-30).log_(), centroids @ words.T
     joint = probable + near * (spread(probable) / spread(near).clamp_min(1e-6))
     score = joint + exclusivity * joint.log_softmax(0)
@@ -403,7 +423,8 @@ def _share_out(summed, inside, n_topics, directions, refine, kappa, min_share, c
     centroids = _mean_directions(summed, directions, chunks)
     if not refine: return _stacked(map(summed, chunks), n_topics), centroids, 0.0
     some = np.arange(0, len(inside), max(1, len(inside) // 500))       # evenly spaced documents
-    def matched(centroids): return match_concentration(summed(some), directions[some], centroids) if kappa is None else kappa
+    def matched(centroids):
+        return match_concentration(summed(some), directions[some], centroids) if kappa is None else kappa
     centroids = refine_centroids(centroids, directions, matched(centroids), inside=inside)
     kappa = matched(centroids)
     parts = (topic_posterior(summed(part), directions[part], centroids, kappa, min_share) for part in chunks)
@@ -415,21 +436,21 @@ def _stacked(parts, n_topics):
 
 # %% ../nbs/06_merging.ipynb #6a0d3b17
 def describe_topics(
-    topic_of,                     # topic of each feature (F,); -1 for none
-    n_topics,                     # number of topics T
-    theta,                        # proportions (D, F), CSR
-    emission,                     # word distributions (F, V), CSR
-    bow,                          # word counts (D, V), CSR
-    background,                   # background distribution (V,)
-    directions,                   # centred unit embeddings (D, d), array or `Directions`
-    words=None,                   # where each word lies (V, d), see `word_directions`; only the paper's topics do without
-    refine=True,                  # shares from directions too, and refitted words; False for the paper's sums and averages
-    kappa=TopicSettings.kappa,    # concentration of directions around a topic, >= 0; None for `match_concentration`
-    min_share=TopicSettings.min_share,  # smaller shares are dropped
-    finer=None,                   # Topics, each within one of these: sum their shares
-    chunk_nnz=2**22,              # counts handled at a time
-    chunk_rows=2**18,             # documents handled at a time, at most
-) -> Topics:                      # T topics, largest first
+        topic_of,  # topic of each feature (F,); -1 for none
+        n_topics,  # number of topics T
+        theta,  # proportions (D, F), CSR
+        emission,  # word distributions (F, V), CSR
+        bow,  # word counts (D, V), CSR
+        background,  # background distribution (V,)
+        directions,  # centred unit embeddings (D, d), array or `Directions`
+        words=None,  # where each word lies (V, d), see `word_directions`; only the paper's topics do without
+        refine=True,  # shares from directions too, and refitted words; False for the paper's sums and averages
+        kappa=TopicSettings.kappa,  # concentration of directions around a topic, >= 0; None for `match_concentration`
+        min_share=TopicSettings.min_share,  # smaller shares are dropped
+        finer=None,  # Topics, each within one of these: sum their shares
+        chunk_nnz=2**22,  # counts handled at a time
+        chunk_rows=2**18,  # documents handled at a time, at most
+) -> Topics:  # T topics, largest first
     "Make topics from a topic for each feature."
     if len(topic_of) != theta.shape[1] or bow.shape[0] != theta.shape[0]:
         raise ValueError(f"theta must have a row for each of {bow.shape[0]} documents and a column for each of "
@@ -460,13 +481,15 @@ def _sum_finer(finer, topic_of, n_topics, directions, chunks):
 
 # %% ../nbs/06_merging.ipynb #ad67425f
 def top_words(
-    weights,                      # weight of each word (T, V), such as `Topics.word_weights`
-    vocabulary,                   # words (V,)
-    n=10,                         # words for each topic
-) -> list[list[tuple]]:           # for each topic, (word, weight) pairs, strongest first; words of weight 0 are left out
+    weights,  # weight of each word (T, V), such as `Topics.word_weights`
+    vocabulary,  # words (V,)
+    n=10,  # words for each topic
+) -> list[list[tuple]]:  # for each topic, (word, weight) pairs, strongest first; words of weight 0 are left out
     "List the strongest words of each topic."
     check_count(n, "n")
-    if len(vocabulary) != np.shape(weights)[1]: raise ValueError(f"the vocabulary must have a word for each of {np.shape(weights)[1]} columns, got {len(vocabulary)}")
+    if len(vocabulary) != np.shape(weights)[1]:
+        raise ValueError(
+            f"the vocabulary must have a word for each of {np.shape(weights)[1]} columns, got {len(vocabulary)}")
     order = np.argsort(-np.asarray(weights), axis=1, kind="stable")[:, :n]
     return [[(vocabulary[w], float(row[w])) for w in words if row[w] > 0] for words, row in zip(order, weights)]
 
@@ -521,9 +544,9 @@ def choose_n_topics(
 
 # %% ../nbs/06_merging.ipynb #40b812fb
 def ward_tree(
-    centres,              # cluster means (n, w)
-    weights,              # cluster weights (n,), > 0
-) -> np.ndarray:          # merges (n-1, 4): the two clusters, height (square root of 2 delta), clusters inside; SciPy's linkage form
+    centres,  # cluster means (n, w)
+    weights,  # cluster weights (n,), > 0
+) -> np.ndarray:  # merges (n-1, 4) in SciPy's form: the two clusters, height (square root of 2 delta), clusters inside
     "Join clusters two by two, the cheapest pair first."
     n = len(centres)
     means, weights = np.array(centres, np.float64), np.array(weights, np.float64)
@@ -554,7 +577,8 @@ def cut_tree(
     n = len(merges) + 1
     if not 1 <= n_clusters <= n: raise ValueError(f"n_clusters must be in 1..{n}, got {n_clusters}")
     members = {i: [i] for i in range(n)}
-    for step, (a, b, *_) in enumerate(merges[:n - n_clusters]): members[n + step] = members.pop(int(a)) + members.pop(int(b))
+    for step, (a, b, *_) in enumerate(merges[:n - n_clusters]):
+        members[n + step] = members.pop(int(a)) + members.pop(int(b))
     label = np.empty(n, int)
     for cluster, leaves in enumerate(sorted(members.values(), key=min)): label[leaves] = cluster
     return label

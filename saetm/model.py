@@ -223,8 +223,16 @@ def save_embeddings(
     for index in range(-(-len(emb) // rows)):
         shard = np.ascontiguousarray(emb[index * rows:(index + 1) * rows], dtype)
         with atomic_path(Path(folder) / f"{index:05d}.npy") as temporary: np.save(temporary, shard)
-    write_json(Path(folder) / "manifest.json", dict(rows=len(emb), width=emb.shape[1], dtype=str(dtype), shard_rows=rows,
-                                                    encoder=encoder, checksum=checksum, precision=None, complete=True))
+    write_json(
+        Path(folder) / "manifest.json",
+        dict(rows=len(emb),
+             width=emb.shape[1],
+             dtype=str(dtype),
+             shard_rows=rows,
+             encoder=encoder,
+             checksum=checksum,
+             precision=None,
+             complete=True))
 
 
 def load_reported_sae(
@@ -275,7 +283,11 @@ class Bar:
             self.bar = tqdm(desc=f"{self.title:<10}", total=values.get("total"), unit=" " + self.unit, mininterval=.5,
                             dynamic_ncols=True)
         self.bar.update(values.get("done", step) - self.bar.n)
-        shown = {name: values[name] for name in ("explained_variance", "l0", "dead_share", "held_out") if name in values}
+        shown = {
+            name: values[name]
+            for name in ("explained_variance", "l0", "dead_share", "held_out")
+            if name in values
+        }
         self.bar.set_postfix({name: f"{value:.3g}" for name, value in shown.items() if value == value}, refresh=False)
 
     def __enter__(self): return self
@@ -325,10 +337,11 @@ def merging_advice(
     T, largest, empty = len(topics.sizes), topics.sizes[0] / n_docs, int((topics.sizes == 0).sum())
     advice = []
     if T > n_docs: advice.append(f"there are more topics than documents, {T} of {n_docs}: lower n_topics")
-    elif empty: advice.append(f"{empty} of {T} topics are the largest of no document: lower n_topics to {T - empty} or less")
+    elif empty:
+        advice.append(f"{empty} of {T} topics are the largest of no document: lower n_topics to {T - empty} or less")
     if largest > max(1 / 3, 3 / T):
-        remedy = ("look at its documents (get_representative_docs) for boilerplate or duplicates, or raise n_topics" if recipe.refine
-                  else "recipe='saetm' places documents by their whole embedding")
+        remedy = ("look at its documents (get_representative_docs) for boilerplate or duplicates, or raise n_topics"
+                  if recipe.refine else "recipe='saetm' places documents by their whole embedding")
         advice.append(f"one topic has {largest:.0%} of the documents: {remedy}")
     return advice
 
@@ -342,11 +355,12 @@ def check_device(
     there = dict(cpu=True, cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available())
     if kind not in there: raise ValueError(f"device must be cpu, cuda or mps, got {device!r}")
     if not there[kind]:
-        raise ValueError(f"device {str(device)!r} is not on this machine, or torch {torch.__version__} was built without it: "
-                         f"there is {', '.join(name for name in there if there[name])}")
+        raise ValueError(
+            f"device {str(device)!r} is not on this machine, or torch {torch.__version__} was built without it: "
+            f"there is {', '.join(name for name in there if there[name])}")
     n = torch.cuda.device_count() if kind == "cuda" else 1
-    if (torch.device(device).index or 0) >= n: raise ValueError(f"device must have a number in 0..{n - 1}, got {str(device)!r}")
-
+    if (torch.device(device).index or 0) >= n:
+        raise ValueError(f"device must have a number in 0..{n - 1}, got {str(device)!r}")
 
 # %% ../nbs/07_model.ipynb #42c859ae
 from fastcore.basics import patch
@@ -398,7 +412,8 @@ def prepare_pictures(
 ):                     # documents, `Images` or None, and `ImageCheck` or None, all of the same rows
     "Sort out what `fit` was given: texts, or pictures with captions."
     if images is None:
-        if captions is not None: raise ValueError("captions belong to pictures: give images=, or give the texts as docs")
+        if captions is not None:
+            raise ValueError("captions belong to pictures: give images=, or give the texts as docs")
         if skip_broken: raise ValueError("skip_broken is for pictures: give images=")
         return docs, None, None
     from saetm.images import ImageCheck, check_images, load_images, require_images
@@ -488,7 +503,8 @@ def use_features(
 ) -> SAETM:            # the model, without topics: `set_n_topics` merges
     "Take over features that were trained and interpreted already."
     for name in _OF_TOPICS: vars(self).pop(name, None)         # of an earlier fit
-    self.recipe_, self.seed_, self.settings_, self.sizes_ = find_recipe(self.recipe), self.seed, settings_of(self), sizes
+    self.recipe_, self.seed_, self.settings_, self.sizes_ = find_recipe(
+        self.recipe), self.seed, settings_of(self), sizes
     self.sae_, self.bow_, self.vocabulary_, self.checksum_ = sae, bow, bow.vocabulary, checksum
     self.embeddings_, self.mean_ = emb, mean_row(emb)
     large = 4 * emb.shape[0] * emb.shape[1] > sizes.hold_mb * 2**20
@@ -556,14 +572,15 @@ def _fitted(self:SAETM, call, needs="emission_"):
 # %% ../nbs/07_model.ipynb #a2d1cbcb
 @patch
 def transform(
-    self:SAETM,
-    docs=None,                       # list of D strings; not needed when embeddings are given
-    embeddings=None,                 # their embeddings (D, d)
-    images=None,                     # D pictures, for a model of pictures
-) -> tuple[list[int], np.ndarray]:   # the largest topic of each document (-1 without any feature), and the shares (D, T)
+    self: SAETM,
+    docs=None,  # list of D strings; not needed when embeddings are given
+    embeddings=None,  # their embeddings (D, d)
+    images=None,  # D pictures, for a model of pictures
+) -> tuple[list[int], np.ndarray]:  # the largest topic of each document (-1 without any feature), and the shares (D, T)
     "Find the topics of documents, old or new."
     self._fitted("transform", "result_")
-    if docs is None and embeddings is None and images is None: raise ValueError("transform needs docs, embeddings or images")
+    if docs is None and embeddings is None and images is None:
+        raise ValueError("transform needs docs, embeddings or images")
     if docs is not None: docs = check_documents(docs)
     shares = self._shares(self._embeddings(docs, embeddings, images))
     return largest_topic(shares).tolist(), shares.toarray()
@@ -573,7 +590,8 @@ def _embeddings(self:SAETM, docs, embeddings=None, images=None):
     "Return embeddings that the SAE takes: those given, or of documents or pictures."
     if embeddings is not None: emb = open_embeddings(embeddings)
     elif images is not None: emb = self._new_images(images)
-    elif self.image_check_ is not None: raise ValueError("this model was fitted on pictures: give images= or embeddings=")
+    elif self.image_check_ is not None:
+        raise ValueError("this model was fitted on pictures: give images= or embeddings=")
     else: emb = self._embed(docs)
     return check_embeddings(emb, None if docs is None else len(docs), self.sae_.d_embed)
 
@@ -589,11 +607,11 @@ def _shares(self:SAETM, emb):
 
 @patch
 def fit_transform(
-    self:SAETM,
-    docs=None,                       # list of D strings
-    y=None,                          # not used: labels, as a scikit-learn pipeline passes them
-    **inputs,                        # embeddings, images, captions, skip_broken: see `fit`
-) -> tuple[list[int], np.ndarray]:   # the largest topic of each document (-1 without any feature), and the shares (D, T)
+    self: SAETM,
+    docs=None,  # list of D strings
+    y=None,  # not used: labels, as a scikit-learn pipeline passes them
+    **inputs,  # embeddings, images, captions, skip_broken: see `fit`
+) -> tuple[list[int], np.ndarray]:  # the largest topic of each document (-1 without any feature), and the shares (D, T)
     "Learn the topics of a corpus and return those of its documents."
     self.fit(docs, y, **inputs)
     return self.topics_.tolist(), self.document_topics_.toarray()
@@ -620,7 +638,8 @@ def score(
     counts = self._count(docs)
     if not counts.nnz: raise ValueError(f"none of the {len(self.vocabulary_)} words of the model is in the documents")
     shares = self._shares(self._embeddings(docs, embeddings))
-    likelihood = mixture(shares, sparse.csr_matrix(self.components_), self.emission_.background, counts, self.emission_.pi)
+    likelihood = mixture(shares, sparse.csr_matrix(self.components_), self.emission_.background, counts,
+                         self.emission_.pi)
     return float((counts.data * np.log(likelihood)).sum() / counts.sum())
 
 @patch
@@ -632,13 +651,14 @@ def _count(self:SAETM, docs):
 # %% ../nbs/07_model.ipynb #dfe74a5a
 @patch
 def get_topic_info(
-    self:SAETM,
-    topic=None,        # a topic, 0..T-1; None for all
-):                     # DataFrame with a row a topic: Topic, Count, Name, Representation, Probability, Coverage, Features
+    self: SAETM,
+    topic=None,  # a topic, 0..T-1; None for all
+):  # DataFrame with a row a topic: Topic, Count, Name, Representation, Probability, Coverage, Features
     "Tabulate the topics, largest first; CustomName, Kind and Representative_Docs where they are known."
     self._fitted("get_topic_info", "result_")
     table = topic_frame(self.result_, self.vocabulary_, names=self.names_)
-    if self.documents_ is not None: table["Representative_Docs"] = [self.get_representative_docs(t) for t in table.Topic]
+    if self.documents_ is not None:
+        table["Representative_Docs"] = [self.get_representative_docs(t) for t in table.Topic]
     return table if topic is None else table[table.Topic == self._topic(topic)].reset_index(drop=True)
 
 @patch
@@ -721,9 +741,9 @@ def _documents(self:SAETM, docs, call):
 # %% ../nbs/07_model.ipynb #25a0d750
 @patch
 def get_document_info(
-    self:SAETM,
-    docs=None,         # the documents the model was fitted on; None takes those it kept
-):                     # DataFrame: Document, Topic, Name, Top_n_words, Probability, Representative_document; CustomName if named
+    self: SAETM,
+    docs=None,  # the documents the model was fitted on; None takes those it kept
+):  # DataFrame: Document, Topic, Name, Top_n_words, Probability, Representative_document; CustomName if named
     "Tabulate the documents and their topics."
     import pandas as pd
     docs = self._documents(docs, "get_document_info")
@@ -762,10 +782,10 @@ def _words_vector(self:SAETM, query):
 # %% ../nbs/07_model.ipynb #334a76eb
 @patch
 def name_topics(
-    self:SAETM,
-    judge=None,        # prompted judge, such as `EndpointJudge` or a function from prompts to answers; None: first words
-    n_words: int = 10, # words shown of a topic
-) -> list:             # T `TopicName`s: name, kind, source
+        self: SAETM,
+        judge=None,  # prompted judge, such as `EndpointJudge` or a function from prompts to answers; None: first words
+        n_words: int = 10,  # words shown of a topic
+) -> list:  # T `TopicName`s: name, kind, source
     "Name the topics, and keep the names."
     from saetm.judges import name_topics
     self._fitted("name_topics", "result_")
@@ -858,19 +878,19 @@ def topics_over_time(
 # %% ../nbs/07_model.ipynb #f6b46e37
 @patch
 def report(
-    self:SAETM,
-    path,              # HTML file to write
-    docs=None,         # the documents the model was fitted on; None takes those it kept
+    self: SAETM,
+    path,  # HTML file to write
+    docs=None,  # the documents the model was fitted on; None takes those it kept
     title: str = "Topics",  # of the page
-    titles=None,       # a title for each document (D,)
-    labels=None,       # known labels: name -> a value for each document
-    facts=None,        # further facts to tell about the run: name -> value
-    thumbnails=None,   # small pictures of the documents (D,), bytes of image files; None: made where the pictures are known
-    groups=None,       # group of each document (D,), or name -> groups: their shares of each topic get a tab
-    times=None,        # time of each document (D,): the topics' course gets a tab
-    bins="year",       # bins of `timeline`
-    positions=None,    # places of the documents on the map (D, 2); None lays them out: seconds for every thousand
-) -> int:              # bytes written
+    titles=None,  # a title for each document (D,)
+    labels=None,  # known labels: name -> a value for each document
+    facts=None,  # further facts to tell about the run: name -> value
+    thumbnails=None,  # small pictures of the documents (D,), bytes of image files; None: made from the pictures
+    groups=None,  # group of each document (D,), or name -> groups: their shares of each topic get a tab
+    times=None,  # time of each document (D,): the topics' course gets a tab
+    bins="year",  # bins of `timeline`
+    positions=None,  # places of the documents on the map (D, 2); None lays them out: seconds for every thousand
+) -> int:  # bytes written
     "Write a self-contained report of topics and documents."
     from saetm.analysis import compose_model, timeline_model
     from saetm.merging import ward_tree
@@ -878,8 +898,14 @@ def report(
     docs, result, labels = self._documents(docs, "report"), self.result_, labels or {}
     if not hasattr(labels, "keys"):
         raise TypeError(f"labels must be a dict, name -> a value for each document, got a {type(labels).__name__}")
-    check_columns(len(docs), titles=titles, thumbnails=thumbnails, positions=positions, groups=_one(groups)[1], times=times,
-                  **{f"labels[{name!r}]": labels[name] for name in labels.keys()})
+    check_columns(len(docs),
+                  titles=titles,
+                  thumbnails=thumbnails,
+                  positions=positions,
+                  groups=_one(groups)[1],
+                  times=times,
+                  **{f"labels[{name!r}]": labels[name]
+                     for name in labels.keys()})
     group_name, groups = _one(groups)
     composition = None if groups is None else compose_model(self, groups, seed=self.seed_)
     timeline = None if times is None else timeline_model(self, times, bins, seed=self.seed_)
@@ -924,7 +950,9 @@ def _facts(self:SAETM):
     from saetm import __version__
     from saetm.judges import count_names
     facts, sae = {} if self.names_ is None else dict(names=count_names(self.names_)), getattr(self.sae_, "report", None)
-    facts |= dict(documents=len(self.topics_), words=len(self.vocabulary_), encoder=self._encoder_name() or "given embeddings",
+    facts |= dict(documents=len(self.topics_),
+                  words=len(self.vocabulary_),
+                  encoder=self._encoder_name() or "given embeddings",
                   features=int((column_nnz(self.theta_) > 0).sum()))
     if sae is not None:
         facts |= dict(explained_variance=round(sae.explained_variance, 3), features_a_document=round(sae.l0, 1),
@@ -947,7 +975,8 @@ def visualize_topics(
     from saetm.interactive import visualize_topics
     self._fitted("visualize_topics", "result_")
     return visualize_topics(layout_2d(self.result_.centroids, self.seed_), self.topic_sizes_,
-                            list(self.get_topics(10).values()), self._topic_names(custom_labels), topics, top_n_topics, **look)
+                            list(self.get_topics(10).values()), self._topic_names(custom_labels), topics, top_n_topics,
+                            **look)
 
 @patch
 def _topic_names(self:SAETM, names=None):
@@ -1159,7 +1188,8 @@ def stamp_run(
     n_topics,          # its number of topics
 ):
     "Note the content of all files that make up a model."
-    run.stamp(".", {}, "bow/*", "embeddings/*", "sae/*", "emission/*", f"topics/{n_topics}/*", "settings.json", "documents.json")
+    run.stamp(".", {}, "bow/*", "embeddings/*", "sae/*", "emission/*", f"topics/{n_topics}/*", "settings.json",
+              "documents.json")
 
 
 def write_settings(
@@ -1173,7 +1203,8 @@ def write_settings(
     params = dict(n_topics=getattr(model, "n_topics_", model.n_topics), encoder=encoder, recipe=recipe._asdict(),
                   seed=getattr(model, "seed_", model.seed), device=model.device, **used_settings(model))
     if callable(getattr(model, "settings_", settings_of(model))["tokenizer"]): params["tokenizer"] = None
-    by_name = model.encoder is None or isinstance(model.encoder, (str, Path)) or encoder in ("all-MiniLM-L6-v2", "wordllama")
+    by_name = model.encoder is None or isinstance(model.encoder,
+                                                  (str, Path)) or encoder in ("all-MiniLM-L6-v2", "wordllama")
     write_json(Path(folder) / "settings.json", dict(saetm=__version__, params=params, encoder_can_be_loaded=by_name))
 
 
@@ -1186,7 +1217,8 @@ def read_settings(
     stored = read_json(path, "delete it and give your settings to the commands again")
     params = dict(stored["params"])
     unknown = sorted(set(params) - set(inspect.signature(SAETM).parameters))
-    if unknown: raise ValueError(f"{path} has a setting {unknown[0]!r} that this version does not know: fit the model again")
+    if unknown:
+        raise ValueError(f"{path} has a setting {unknown[0]!r} that this version does not know: fit the model again")
     if not stored["encoder_can_be_loaded"]: params["encoder"] = None
     return {**params, "recipe": Recipe(**params["recipe"])}
 

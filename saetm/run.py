@@ -38,7 +38,8 @@ def file_digests(
     return {path.relative_to(folder).as_posix(): file_digest(path) for path in kept}
 
 # %% ../nbs/06a_run.ipynb #a06a000c
-PARTS = dict(bow="bow DOCUMENTS", embeddings="embed DOCUMENTS", sae="train", emission="interpret", topics="merge")    # part -> its command
+# part -> its command
+PARTS = dict(bow="bow DOCUMENTS", embeddings="embed DOCUMENTS", sae="train", emission="interpret", topics="merge")
 
 
 class Run:
@@ -66,7 +67,8 @@ class Run:
     ) -> bool:             # whether it was made from just that, and is whole
         "Tell whether a part can be used as it is."
         path = self / part / "stamp.json"
-        try: return path.exists() and read_json(path) == {**made_from, "files": file_digests(self.folder, [f"{part}/*"])}
+        try:
+            return path.exists() and read_json(path) == {**made_from, "files": file_digests(self.folder, [f"{part}/*"])}
         except ValueError: return False                            # a damaged stamp
 
     def make(
@@ -114,20 +116,29 @@ def check(
     self.exists()
     path, order = self / part / "stamp.json", list(PARTS)
     last = part if part in PARTS else "topics"
-    def commands(first): return ", ".join(f"`saetm {PARTS[name]}`" for name in order[order.index(first):order.index(last) + 1])
-    if not path.exists(): raise FileNotFoundError(f"{path} is missing: the part was not made, or writing it was interrupted; run {commands(last)}, or save the model again")
+    def commands(first):
+        return ", ".join(f"`saetm {PARTS[name]}`" for name in order[order.index(first):order.index(last) + 1])
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is missing: the part was not made, or writing it was interrupted; "
+            f"run {commands(last)}, or save the model again"
+        )
     noted = read_json(path, f"run {commands(last)} again, or save the model again")
     for name, digest in noted.get("files", {f"{part}/stamp.json": ""}).items():
         if file_digest(self / name) == digest: continue
         first = name.split("/")[0] if name.split("/")[0] in PARTS else last
-        raise ValueError(f"{self / name} is missing, damaged, or does not match the digest in {path}: run {commands(first)} again, or save the model again")
+        raise ValueError(
+            f"{self / name} is missing, damaged, or does not match the digest in {path}: "
+            f"run {commands(first)} again, or save the model again"
+        )
     return noted
 
 
 @patch
 def embeddings_digest(self:Run) -> str:   # 16 hexadecimal digits
     "Name the embeddings of a run by all of their files."
-    return hashlib.sha256("".join(map(file_digest, sorted((self / "embeddings").glob("*.npy")))).encode()).hexdigest()[:16]
+    return hashlib.sha256("".join(map(file_digest, sorted(
+        (self / "embeddings").glob("*.npy")))).encode()).hexdigest()[:16]
 
 # %% ../nbs/06a_run.ipynb #a06a0012
 def save_arrays(

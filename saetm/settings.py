@@ -98,10 +98,12 @@ def setting(
 @dataclass(eq=False)
 class WordSettings:
     "Which words are counted."
-    tokenizer: object = setting(None)           # function from a text to its words, without stop words or lemmas of ours
+    # function from a text to its words, without stop words or lemmas of ours
+    tokenizer: object = setting(None)
     language: str | None = setting("english")   # language of the stop words and the lemmas; None for no stop words
     lemmas: bool = setting(False, Flag())       # count dictionary forms instead of words
-    min_df: int | float | None = setting(None, Documents(True, True))  # fewest documents of a word; None: 1 to 5, one in 200
+    # fewest documents of a word; None: 1 to 5, one in 200
+    min_df: int | float | None = setting(None, Documents(True, True))
     max_df: int | float = setting(0.5, Documents())  # most documents of a word, a number or a share
     max_words: int | None = setting(None, COUNT_OR_NONE)  # most words, those in most documents; None for no limit
 
@@ -175,7 +177,7 @@ class RunSettings:
     "What a model is asked for."
     n_topics: int | str = setting(50, keyword=False)        # number of topics T, or "auto" for `choose_n_topics`
     encoder: object = setting("all-MiniLM-L6-v2", keyword=False)  # name, object with .encode, or callable
-    sae: object = setting(None, keyword=False)              # trained SAE: object, folder, file, "hub:user/name"; None: train
+    sae: object = setting(None, keyword=False)  # trained SAE: object, folder, file, "hub:user/name"; None: train
     recipe: object = setting("saetm", keyword=False)        # "saetm", "paper" or a Recipe
     seed: int = setting(0, Number(0, 2**32 - 1, whole=True), keyword=False)  # seed of everything random
     device: str = setting("cpu", keyword=False)             # "cpu", "cuda" or "mps", for encoder and training
@@ -209,8 +211,10 @@ def takes(
     def decorate(function):
         signature = inspect.signature(function)
         own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-        shown = [inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
-                 for each in _fields(steps)]
+        shown = [
+            inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
+            for each in _fields(steps)
+        ]
         function.__signature__ = signature.replace(parameters=own + shown)
         function.settings = steps
         if not isinstance(steps[0], str): function.__delwrap__ = steps[0]     # `docments` reads the comments there

@@ -76,7 +76,7 @@ def fit_emission(
     weights=None,         # weight of each word (V,), in 0..1; None leaves it to idf_weighting
     idf_weighting=EmissionSettings.idf_weighting,   # weight words by inverse document frequency; False counts all words alike
     method=EmissionSettings.method,          # "em", or "adamw" for the paper's recipe
-    pi=Recipe().pi,       # share of the background, between 0 and 1; the paper's is 0.3
+    pi=EmissionSettings.pi,  # share of the background, between 0 and 1; None: 0.1
     passes=EmissionSettings.passes,  # passes; None: until held-out documents stop it, at most 20 (AdamW: 50)
     tau=EmissionSettings.tau,              # pseudo-counts of the background for each feature (EM)
     held_out=EmissionSettings.held_out,         # share of the documents that choose when to stop, in 0..1
@@ -93,6 +93,7 @@ def fit_emission(
     theta, bow = sparse.csr_matrix(theta, dtype=np.float32), sparse.csr_matrix(bow)
     check_settings(EmissionSettings(idf_weighting=idf_weighting, method=method, pi=pi, passes=passes, tau=tau,
                                     held_out=held_out))
+    if pi is None: pi = Recipe().pi
     check_number(lr, "lr")
     check_count(batch_size, "batch_size")
     _check_fit(theta, bow, weights)

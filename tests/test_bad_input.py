@@ -450,7 +450,7 @@ def test_settings_of_an_sae_out_of_range(name, value):
     with pytest.raises((ValueError, TypeError), match=rf"{name} must be .*{value}"): fit_sae(EMB, **{**dict(n_latents=16, k=4, steps=2), name: value})
 
 
-@pytest.mark.parametrize("name, value", [("pi", "x"), ("pi", None), ("passes", "x"), ("passes", float("nan")), ("passes", float("inf")), ("tau", "x"), ("held_out", None), ("lr", "x"), ("batch_size", None)], ids=str)
+@pytest.mark.parametrize("name, value", [("pi", "x"), ("pi", 0), ("passes", "x"), ("passes", float("nan")), ("passes", float("inf")), ("tau", "x"), ("held_out", None), ("lr", "x"), ("batch_size", None)], ids=str)
 def test_settings_of_an_emission_out_of_range(name, value):
     from saetm.word_fitting import fit_emission
     with pytest.raises((ValueError, TypeError), match=rf"{name} must be .*{value}"): fit_emission(sparse.eye(5, format="csr"), sparse.eye(5, format="csr"), **{name: value})

@@ -24,7 +24,7 @@ def test_a_setting_has_one_default_and_one_meaning(name, capsys):
     assert meaning and inspect.signature(SAETM).parameters[name].default == default
     for function in FUNCTIONS:
         parameter = inspect.signature(function).parameters.get(name)
-        other = function is fit_emission and name in ("batch_size", "lr", "pi")             # of AdamW, and of the recipe
+        other = function is fit_emission and name in ("batch_size", "lr")                   # of AdamW
         if parameter is not None and parameter.default is not parameter.empty and not other:
             assert parameter.default == default, f"{function.__name__} has another default of {name}"
     for command, function in COMMANDS.items():

@@ -177,7 +177,7 @@ def process(path):
         page = nb2dict(notebook)
         rewrite(page, settings.doc_host + settings.doc_baseurl)
         if module:
-            add_reference(page, ROOT / "saetm" / f"{module}.py")
+            add_reference(page, ROOT / "saetm" / f"{module.replace(chr(46), chr(47))}.py")
         if KINDS == "smalldocs":
             number(page, path.name)
     except UnknownLabel as error:
@@ -192,7 +192,7 @@ def process(path):
 
 def stamp(path):
     "Return a digest of everything a page depends on: its notebook or data, the package, these scripts, the renderer."
-    parts = [path, *sorted((ROOT / "saetm" / "templates").glob("*")), ROOT / "settings.ini", ROOT / "saetm" / "_modidx.py", *sorted((ROOT / "tools").glob("*.py")), *sorted((ROOT / "saetm").glob("*.py"))]
+    parts = [path, *sorted((ROOT / "saetm" / "templates").glob("*")), ROOT / "settings.ini", ROOT / "saetm" / "_modidx.py", *sorted((ROOT / "tools").glob("*.py")), *sorted((ROOT / "saetm").rglob("*.py"))]
     digest = hashlib.sha256(KINDS.encode())
     for part in parts:
         digest.update(part.read_bytes() if part.exists() else b"")
