@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .corpus import need
+from .corpus import Field, Table, need, read_json, write_json
 from .ranks import is_first, wait
 from .embedding import (CallableEncoder, Embeddings, _check_precision, _function_name, _pick_device, _precisions, embed_items,
                              encoder_name, shard_items)
@@ -130,30 +130,30 @@ def load_images(
 ) -> Images:                # the pictures (D,), in the order of the source, files of a folder by name
     "Find the pictures of a source, and open none of them."
     if isinstance(source, Images): return source
-    if isinstance(source, str) and source.startswith("hub:"): source = need("datasets", "").load_dataset(source[4:], split=split)
-    if isinstance(source, dict) and split in source: source = source[split]
-    if isinstance(source, (str, Path)): source = _file_images(Path(source), column)
-    elif hasattr(source, "features"): source = _Column(source, _find_column(source.column_names, column))
-    elif hasattr(source, "columns"): source = source[_find_column(source.columns, column)].tolist()
-    elif isinstance(source, (bytes, dict)) or not hasattr(source, "__len__"): raise TypeError(f"pictures come as a list, a folder, a table or a data set, got a {type(source).__name__}")
-    if not len(source): raise ValueError("there are no pictures: the list is empty")
-    return Images(source)
+    if isinstance(source, Table): items = _column_images(source, column)
+    elif isinstance(source, (str, Path)) and not str(source).startswith("hub:"): items = _file_images(Path(source), column)
+    elif isinstance(source, str) or hasattr(source, "columns") or hasattr(source, "features"):
+        items = _column_images(Table(source, split), column)
+    elif isinstance(source, dict) and split in source: return load_images(source[split], column)
+    elif isinstance(source, (bytes, dict)) or not hasattr(source, "__len__"):
+        raise TypeError(f"pictures come as a list, a folder, a table or a data set, got a {type(source).__name__}")
+    else: items = source
+    if not len(items): raise ValueError("there are no pictures: the list is empty")
+    return Images(items)
 
 # %% ../nbs/01a_images.ipynb #9bca4cd8
-def _find_column(names, column):
-    "Return the column, or list those there are."
-    if column in list(names): return column
-    raise ValueError(f"there is no column {column!r} with pictures; there are {', '.join(map(str, names)) or 'none'}: name it with column=...")
+def _column_images(table, column):
+    "List the pictures of a column; those of a data set stay where they are."
+    hint = "pictures: column"
+    if not hasattr(table.source, "features"): return table.column(column, hint)
+    Field(column, hint).place(table.source.column_names, table.name)
+    return _Column(table.source, column)
 
 def _file_images(path, column):
     "List the pictures of a folder, of a Parquet file, or a picture file itself."
     if path.is_dir(): return _folder_images(path)
     if not path.exists(): raise FileNotFoundError(f"there is no file or folder {path}")
-    if path.suffix.lower() != ".parquet": return [str(path)]
-    from pyarrow import parquet
-    try: names = parquet.read_schema(path).names
-    except (OSError, ValueError) as error: raise ValueError(f"{path} is no readable Parquet file ({error})") from error
-    with parquet.ParquetFile(path) as file: return [item for batch in file.iter_batches(256, columns=[_find_column(names, column)]) for item in batch.column(0).to_pylist()]
+    return _column_images(Table(path), column) if path.suffix.lower() == ".parquet" else [str(path)]
 
 # %% ../nbs/01a_images.ipynb #345cf152
 class ImageCheck(NamedTuple):
@@ -473,15 +473,14 @@ def write_image_check(
     check,       # ImageCheck
 ):
     "Write what a check of pictures found: images.json."
-    from saetm.corpus import write_json
-    write_json(Path(folder) / "images.json", dict(total=len(check.good) + len(check.broken), broken=check.broken, animated=check.animated, checksum=check.checksum))
+    write_json(Path(folder) / "images.json", dict(
+        total=len(check.good) + len(check.broken), broken=check.broken, animated=check.animated, checksum=check.checksum))
 
 
 def read_image_check(
     folder,          # folder of shards
 ) -> ImageCheck:     # what the check found when they were made
     "Read images.json."
-    from saetm.corpus import read_json
     found = read_json(Path(folder) / "images.json", "embed the pictures again")
     broken = [tuple(entry) for entry in found["broken"]]
     good = np.setdiff1d(np.arange(found["total"]), [row for row, _, _ in broken]).astype(np.int64)

@@ -24,8 +24,8 @@ import sys
 import numpy as np
 from scipy import sparse
 
-from .corpus import (BagOfWords, _check_language, _check_vocabulary, _dataset_split, _document_bounds, _load_csr, _nothing_left, _read_file, atomic_path, count_shard, count_words,
-                          load_bow, load_documents, open_hub, read_json, save_bow, source_files, write_json)
+from .corpus import (BagOfWords, Table, _check_language, _check_vocabulary, _document_bounds, _nothing_left,
+                          atomic_path, count_shard, load_bow, read_json, save_bow, source_files, write_json)
 from .embedding import _add_document, documents_checksum
 from .ranks import check_shared, broadcast, is_first, part, size, wait
 from .sparse_shards import SparseWriter, collect_rows, column_nnz, open_sparse, read_manifest
@@ -80,13 +80,11 @@ def stream_documents(
     split: str = "train",  # split to take, where the source has splits
 ) -> DocumentStream:     # the documents (D,), on disk
     "Open documents for reading a few at a time."
-    name = str(source) if isinstance(source, (str, os.PathLike)) else "the data set"
-    if name.startswith("hub:"): source = open_hub(name[4:], split)
-    elif isinstance(source, (str, os.PathLike)): return _checked(DocumentStream(lambda: _read_file(Path(source), text), name))
-    if not hasattr(source, "column_names"): raise TypeError(f"documents are streamed from files and data sets, got a {type(source).__name__}; lists are in memory already")
-    source = _dataset_split(source, text, split, name)
-    if source.column_names is not None: source = source.select_columns([text])                 # the others are not even decoded
-    return _checked(DocumentStream(lambda: (doc for batch in source.iter(1024) for doc in batch[text]), name))
+    if not isinstance(source, (str, os.PathLike)) and not hasattr(source, "column_names"):
+        raise TypeError(f"documents are streamed from files and data sets, got a {type(source).__name__}; "
+                        "lists are in memory already")
+    table = Table(source, split)
+    return _checked(DocumentStream(lambda: table.documents(text), table.name))
 
 
 def documents_bytes(
