@@ -36,7 +36,8 @@ def need(
     try: return importlib.import_module(module)
     except ImportError as error:
         name = f"saetm[{extra}]" if extra else module.split(".")[0]
-        raise ImportError(f"{module} is needed here and could not be imported ({error}): pip install '{name}'") from error
+        raise ImportError(f"{module} is needed here and could not be imported ({error}): "
+                          f"pip install '{name}'") from error
 
 # %% ../nbs/00_corpus.ipynb #d866dec1
 @contextmanager
@@ -76,9 +77,11 @@ def read_json(
     "Read a JSON file; an error names the file and the line."
     try: return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} line {error.lineno}: not valid JSON ({error.msg}); the file is damaged or was not written by saetm: {remedy}") from error
+        raise ValueError(f"{path} line {error.lineno}: not valid JSON ({error.msg}); the file is damaged or was not "
+                         f"written by saetm: {remedy}") from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file ({error.reason} at byte {error.start}); the file is damaged: {remedy}") from error
+        raise ValueError(f"{path}: not a text file ({error.reason} at byte {error.start}); the file is damaged: "
+                         f"{remedy}") from error
 
 # %% ../nbs/00_corpus.ipynb #4858b02f
 def check_documents(
@@ -87,9 +90,11 @@ def check_documents(
     "Return the documents as a list of strings, or say which of them are none."
     if getattr(docs, "is_stream", False): return docs.check()                  # see `DocumentStream`
     if isinstance(docs, (str, bytes, dict, set, frozenset)) or not hasattr(docs, "__iter__"):
-        raise TypeError(f"documents must be a list of strings, got a {type(docs).__name__}; a single text goes in as [text], a file through load_documents")
+        raise TypeError(f"documents must be a list of strings, got a {type(docs).__name__}; a single text goes in as "
+                        "[text], a file through load_documents")
     docs = docs.tolist() if hasattr(docs, "tolist") else list(docs)
-    if not isinstance(docs, list): raise TypeError("documents must be a list of strings, got an array without dimensions")
+    if not isinstance(docs, list):
+        raise TypeError("documents must be a list of strings, got an array without dimensions")
     bad = [i for i, doc in enumerate(docs) if not isinstance(doc, str)]
     if bad:
         first = ", ".join(f"{i} ({type(docs[i]).__name__})" for i in bad[:5])
@@ -131,11 +136,14 @@ def _open_text(path, newline=None):
     try:
         with opened(path, "rb") as file: start = file.read(1 << 16)
         if start[:2] in (b"\xff\xfe", b"\xfe\xff"): raise ValueError(f"{path}: UTF-16 text; save it as UTF-8")
-        if b"\0" in start: raise ValueError(f"{path}: a binary file, not text; expected UTF-8 {file_kind(path)} content")
+        if b"\0" in start:
+            raise ValueError(f"{path}: a binary file, not text; expected UTF-8 {file_kind(path)} content")
         with opened(path, "rt", encoding="utf-8-sig", newline=newline) as file: yield file
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8, or check that it is no binary file") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error: raise ValueError(f"{path}: damaged, or not compressed by gzip ({error})") from error
+        raise ValueError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8, or check that it is no binary "
+                         "file") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path}: damaged, or not compressed by gzip ({error})") from error
 
 # %% ../nbs/00_corpus.ipynb #55e9b93e
 def _read_lines(path, field):
@@ -186,12 +194,13 @@ def _read_jsonl(path, field):
 # %% ../nbs/00_corpus.ipynb #b1a50002
 _json_space, _json_decode = re.compile(r"[ \t\n\r]*"), json.JSONDecoder().raw_decode
 _NEAR = 16                        # a number, a name or an escape that goes on has fewer letters than that
-_LONGEST_LINE = 2**22             # letters of a line that are looked at to tell an object a line from one that is all of the file
+_LONGEST_LINE = 2**22             # letters read of a line to tell an object a line from one object in all of the file
 
 class _JsonText:
     "The text of a JSON file, a piece of it in memory, read from left to right."
     def __init__(self, file, path, size=2**18):
-        self.file, self.path, self.size, self.text, self.at, self.line, self.column, self.ended = file, path, size, "", 0, 1, 1, False
+        self.file, self.path, self.size, self.ended = file, path, size, False
+        self.text, self.at, self.line, self.column = "", 0, 1, 1
     def more(self, n=None):
         "Forget the text before this place, and read on."
         self.line, self.column = self.place(self.at)
@@ -280,7 +289,7 @@ def json_form(
         first, second = next(lines, "").lstrip(), next(lines, "").lstrip()
     if first[:1] == "[": return "list"
     try: return "lines" if second[:1] == "{" and json.loads(first) else "columns"
-    except json.JSONDecodeError: return "columns"                              # the object goes on behind its first line
+    except json.JSONDecodeError: return "columns"                  # the object goes on behind its first line
 
 # %% ../nbs/00_corpus.ipynb #e1ab9e96
 def _read_parquet(path, field):
@@ -304,16 +313,21 @@ def source_files(
 ) -> list[Path]:     # the file, or those of the folder and of folders in it, sorted by name
     "List the files that documents are read from."
     path, kinds = Path(source), ", ".join(_readers)
-    if not os.path.exists(path): raise FileNotFoundError(f"no file {str(path)[:200]}; documents come as a list, a table, a data set, a file ({kinds}), a folder of such files or 'hub:user/name'")
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"no file {str(path)[:200]}; documents come as a list, a table, a data set, a file "
+                                f"({kinds}), a folder of such files or 'hub:user/name'")
     known = lambda file: file_kind(file) in _readers and (file.suffix.lower(), file_kind(file)) != (".gz", ".parquet")
     if not path.is_dir():
         if not known(path): raise ValueError(f"{path}: unknown kind of file {path.suffix!r}; known are {kinds}")
         return [path]
     hidden = lambda file: any(part.startswith(".") for part in file.relative_to(path).parts)
-    found = sorted((file for file in path.rglob("*") if known(file) and not hidden(file) and file.is_file()), key=lambda file: file.relative_to(path).parts)
+    found = sorted((file for file in path.rglob("*") if known(file) and not hidden(file) and file.is_file()),
+                   key=lambda file: file.relative_to(path).parts)
     if not found: raise ValueError(f"{path} is a folder without files of documents ({kinds})")
     if len(kinds := Counter(map(file_kind, found))) > 1:
-        raise ValueError(f"{path} is a folder with files of several kinds ({', '.join(f'{n} {kind}' for kind, n in kinds.most_common())}); name a folder of one kind, or a file")
+        raise ValueError(f"{path} is a folder with files of several kinds "
+                         f"({', '.join(f'{n} {kind}' for kind, n in kinds.most_common())}); name a folder of one kind, "
+                         "or a file")
     return found
 
 # %% ../nbs/00_corpus.ipynb #f01de003
@@ -425,26 +439,27 @@ def tokenize(
 
 # %% ../nbs/00_corpus.ipynb #7f0cdb20
 _english = """
-the this that these those and but nor for yet not
-about above across after against along alongside amid among amongst around aside away before behind below beneath beside besides between beyond
-despite down during except from inside into near off onto out outside over past per round since than through throughout till toward towards under
-underneath unlike until unto upon via versus with within without
-she her hers herself him his himself its itself our ours ourselves they them their theirs themselves you your yours yourself yourselves myself one ones oneself
-who whom whose which what whatever whichever whoever when whenever where whereas whereby wherein wherever whether while whilst why how however
-all another any anybody anyhow anyone anything anyway anywhere both each either else enough every everybody everyone everything everywhere few fewer less least
-little lot lots many more moreover most mostly much neither nobody none nothing nowhere other others otherwise own plenty same several some somebody somehow
-someone something sometime sometimes somewhat somewhere such various
-are was were been being has had have having does did doing done can cannot could may might must ought shall should will would
-ain aren couldn didn doesn don hadn hasn haven isn mightn mustn needn shan shouldn wasn weren won wouldn let lets ive youre thats theres
-get gets getting got gotten make makes making made take takes taking took taken give gives giving gave given goes going gone went come comes coming came
-put puts say says said saying use uses used using become becomes becoming became seem seems seemed seeming keep keeps kept
-accordingly again ago almost alone already also although altogether always apart because especially etc even eventually ever far further furthermore
-generally hardly hence here hereby herein indeed instead just largely last lastly later latter likewise mainly maybe meanwhile merely
-namely nearly necessarily never nevertheless next nonetheless notwithstanding now often once only particularly partly perhaps possibly
-probably quite rather really recently respectively simply soon still subsequently then thence there thereafter thereby therefore
-therein thereof though thus together too typically usually very well yes
-two three four five six seven eight nine ten first second third
-able like also upon back own regarding concerning according due
+the this that these those and but nor for yet not about above across after against along alongside amid among amongst
+around aside away before behind below beneath beside besides between beyond despite down during except from inside
+into near off onto out outside over past per round since than through throughout till toward towards under underneath
+unlike until unto upon via versus with within without she her hers herself him his himself its itself our ours
+ourselves they them their theirs themselves you your yours yourself yourselves myself one ones oneself who whom whose
+which what whatever whichever whoever when whenever where whereas whereby wherein wherever whether while whilst why
+how however all another any anybody anyhow anyone anything anyway anywhere both each either else enough every
+everybody everyone everything everywhere few fewer less least little lot lots many more moreover most mostly much
+neither nobody none nothing nowhere other others otherwise own plenty same several some somebody somehow someone
+something sometime sometimes somewhat somewhere such various are was were been being has had have having does did
+doing done can cannot could may might must ought shall should will would ain aren couldn didn doesn don hadn hasn
+haven isn mightn mustn needn shan shouldn wasn weren won wouldn let lets ive youre thats theres get gets getting got
+gotten make makes making made take takes taking took taken give gives giving gave given goes going gone went come
+comes coming came put puts say says said saying use uses used using become becomes becoming became seem seems seemed
+seeming keep keeps kept accordingly again ago almost alone already also although altogether always apart because
+especially etc even eventually ever far further furthermore generally hardly hence here hereby herein indeed instead
+just largely last lastly later latter likewise mainly maybe meanwhile merely namely nearly necessarily never
+nevertheless next nonetheless notwithstanding now often once only particularly partly perhaps possibly probably quite
+rather really recently respectively simply soon still subsequently then thence there thereafter thereby therefore
+therein thereof though thus together too typically usually very well yes two three four five six seven eight nine ten
+first second third able like also upon back own regarding concerning according due
 """
 
 # %% ../nbs/00_corpus.ipynb #5709a002
@@ -531,15 +546,21 @@ _fillers = dict(
 )
 
 # %% ../nbs/00_corpus.ipynb #f03422bb
-LANGUAGES = dict(afrikaans="af", arabic="ar", armenian="hy", basque="eu", bengali="bn", breton="br", bulgarian="bg", catalan="ca", chinese="zh", croatian="hr", czech="cs",
-    danish="da", dutch="nl", english="en", esperanto="eo", estonian="et", finnish="fi", french="fr", galician="gl", german="de", greek="el", gujarati="gu", hausa="ha",
-    hebrew="he", hindi="hi", hungarian="hu", icelandic="is", indonesian="id", irish="ga", italian="it", japanese="ja", korean="ko", kurdish="ku", latin="la", latvian="lv",
-    lithuanian="lt", malay="ms", marathi="mr", norwegian="no", persian="fa", polish="pl", portuguese="pt", romanian="ro", russian="ru", slovak="sk", slovenian="sl", somali="so",
-    sotho="st", spanish="es", swahili="sw", swedish="sv", tagalog="tl", thai="th", turkish="tr", ukrainian="uk", urdu="ur", vietnamese="vi", yoruba="yo", zulu="zu")
+LANGUAGES = dict(
+    afrikaans="af", arabic="ar", armenian="hy", basque="eu", bengali="bn", breton="br", bulgarian="bg",
+    catalan="ca", chinese="zh", croatian="hr", czech="cs", danish="da", dutch="nl", english="en", esperanto="eo",
+    estonian="et", finnish="fi", french="fr", galician="gl", german="de", greek="el", gujarati="gu", hausa="ha",
+    hebrew="he", hindi="hi", hungarian="hu", icelandic="is", indonesian="id", irish="ga", italian="it",
+    japanese="ja", korean="ko", kurdish="ku", latin="la", latvian="lv", lithuanian="lt", malay="ms", marathi="mr",
+    norwegian="no", persian="fa", polish="pl", portuguese="pt", romanian="ro", russian="ru", slovak="sk",
+    slovenian="sl", somali="so", sotho="st", spanish="es", swahili="sw", swedish="sv", tagalog="tl", thai="th",
+    turkish="tr", ukrainian="uk", urdu="ur", vietnamese="vi", yoruba="yo", zulu="zu")
 
 def _language_code(language):
     "Return the ISO 639-1 code of a language given by its English name or its code."
-    if not isinstance(language, str): raise TypeError(f"language must be a name such as 'english' or a code such as 'en', got a {type(language).__name__}")
+    if not isinstance(language, str):
+        kind = type(language).__name__
+        raise TypeError(f"language must be a name such as 'english' or a code such as 'en', got a {kind}")
     code = LANGUAGES.get(language.lower(), language.lower())
     if len(code) in (2, 3): return code
     raise ValueError(f"unknown language {language!r}; known names: {', '.join(LANGUAGES)}; or give its two-letter code")
@@ -554,7 +575,8 @@ def stop_words(
     if code == "en": return frozenset(_english.split())
     lists = need("stopwordsiso", "text")
     if code not in lists.langs():
-        raise ValueError(f"there are no stop words for {language!r}; there are for: {', '.join(sorted(lists.langs()))}. Or give language=None and a tokenizer of your own")
+        raise ValueError(f"there are no stop words for {language!r}; there are for: "
+                         f"{', '.join(sorted(lists.langs()))}. Or give language=None and a tokenizer of your own")
     words = {piece for word in lists.stopwords(code) if " " not in word for piece in _word.findall(word.lower())}
     return frozenset((words | set(_fillers.get(code, "").split())) - set(_content.get(code, "").split()))
 
@@ -566,20 +588,23 @@ def make_lemmatizer(
     simplemma = need("simplemma", "text")
     code = {"no": "nb", "hr": "hbs"}.get(_language_code(language), _language_code(language))
     try: simplemma.lemmatize("test", lang=code)
-    except ValueError as error: raise ValueError(f"there are no lemmas for {language!r}: {error}; set lemmas=False") from error
+    except ValueError as error:
+        raise ValueError(f"there are no lemmas for {language!r}: {error}; set lemmas=False") from error
     return lru_cache(maxsize=None)(lambda word: simplemma.lemmatize(word, lang=code).lower())
 
 # %% ../nbs/00_corpus.ipynb #c7e2c375
 class BagOfWords(NamedTuple):
     "Word counts of a collection of documents."
-    counts: sparse.csr_matrix  # (D, V) int32, how often each word occurs in each document; sorted indices, no stored zeros
+    counts: sparse.csr_matrix  # (D, V) int32, counts of each word in each document; sorted indices, no stored zeros
     vocabulary: list           # (V,) the word of each column
     doc_freq: np.ndarray       # (V,) int64, number of documents that hold the word
     n_empty: int               # documents without any text, in 0..D; they keep their (empty) rows
     settings: dict             # how the words were found and chosen, and how many were dropped for which reason
 
     def __repr__(self):
-        return f"BagOfWords({self.counts.shape[0]:,} documents, {self.counts.shape[1]:,} words, {int(self.counts.sum()):,} tokens, {self.n_empty} empty)"
+        n_docs, n_words = self.counts.shape
+        n_tokens = int(self.counts.sum())
+        return f"BagOfWords({n_docs:,} documents, {n_words:,} words, {n_tokens:,} tokens, {self.n_empty} empty)"
 
 # %% ../nbs/00_corpus.ipynb #d3039594
 def _number_words(docs, tokenizer, on_step=None, every=1000):
@@ -590,12 +615,16 @@ def _number_words(docs, tokenizer, on_step=None, every=1000):
     for position, doc in enumerate(docs, 1):
         words = tokenizer(doc)
         if isinstance(words, str) or not hasattr(words, "__iter__"):
-            raise TypeError(f"the tokenizer must return a list of words, got a {type(words).__name__} for document {position - 1}")
+            raise TypeError(f"the tokenizer must return a list of words, got a {type(words).__name__} for document "
+                            f"{position - 1}")
         tokens.extend(map(number.__getitem__, words))
         ends.append(len(tokens))
-        if on_step and (position % every == 0 or position == len(docs)): on_step(position, dict(done=position, total=len(docs)))
+        if on_step and (position % every == 0 or position == len(docs)):
+            on_step(position, dict(done=position, total=len(docs)))
     bad = [word for word in number if not isinstance(word, str)]
-    if bad: raise TypeError(f"the tokenizer must return strings; {len(bad)} of its distinct words are not, such as {bad[0]!r}")
+    if bad:
+        raise TypeError(f"the tokenizer must return strings; {len(bad)} of its distinct words are not, such as "
+                        f"{bad[0]!r}")
     return np.array(tokens, np.int32), np.array(ends, np.int64), list(number)
 
 # %% ../nbs/00_corpus.ipynb #a942a37d
@@ -608,7 +637,8 @@ def _columns(words, vocabulary, language, lemmas):
     if vocabulary is None: vocabulary = sorted({form for form, drop in zip(forms, dropped) if not drop})
     column = {word: i for i, word in enumerate(vocabulary)}
     met = sorted({form for form, drop in zip(forms, dropped) if drop})
-    return np.array([-1 if drop else column.get(form, -1) for form, drop in zip(forms, dropped)], np.int32), vocabulary, met
+    columns = np.array([-1 if drop else column.get(form, -1) for form, drop in zip(forms, dropped)], np.int32)
+    return columns, vocabulary, met
 
 def _to_csr(tokens, ends, column, n_words):
     "Return the (D, V) count matrix of numbered tokens."
@@ -634,9 +664,13 @@ def _check_vocabulary(vocabulary):
     if isinstance(vocabulary, str): raise TypeError("vocabulary must be a list of words, got a str")
     vocabulary = list(vocabulary)
     bad = [i for i, word in enumerate(vocabulary) if not isinstance(word, str)]
-    if bad: raise TypeError(f"vocabulary must hold strings; {len(bad)} are not, the first at position {', '.join(map(str, bad[:5]))}")
+    if bad:
+        raise TypeError(f"vocabulary must hold strings; {len(bad)} are not, the first at position "
+                        f"{', '.join(map(str, bad[:5]))}")
     if not vocabulary: raise ValueError("vocabulary must hold at least one word, got none")
-    if len(set(vocabulary)) < len(vocabulary): raise ValueError(f"vocabulary must hold each word once; {len(vocabulary) - len(set(vocabulary))} words are repeated")
+    if len(set(vocabulary)) < len(vocabulary):
+        raise ValueError(f"vocabulary must hold each word once; {len(vocabulary) - len(set(vocabulary))} words are "
+                         "repeated")
     return vocabulary
 
 # %% ../nbs/00_corpus.ipynb #5709b002
@@ -663,14 +697,14 @@ def _check_language(language, counts):
     if times < max(tokens / 10, 2 * own): return
     names = {code: name for name, code in LANGUAGES.items()}
     likely, named = (names.get(code, code).title() for code in [code, _language_code(language)])
-    warnings.warn(f"the documents look {likely}, not {named}: of their words {own / tokens:.0%} are {named} stop words and "
-                  f"{times / tokens:.0%} {likely} ones; set language to {names.get(code, code)!r}", stacklevel=4)
+    warnings.warn(f"the documents look {likely}, not {named}: of their words {own / tokens:.0%} are {named} stop words "
+                  f"and {times / tokens:.0%} {likely} ones; set language to {names.get(code, code)!r}", stacklevel=4)
 
 # %% ../nbs/00_corpus.ipynb #cf0f516a
 def count_shard(
     docs,                              # documents of this shard
-    vocabulary=None,                   # (V,) words to count, in this order; None for all words but the stop words, sorted
-    tokenizer=None,                    # function from a text to its words, replacing the word rule, the stop words and the lemmas
+    vocabulary=None,                   # (V,) words to count, in this order; None for all but the stop words, sorted
+    tokenizer=None,                    # function from a text to its words; replaces word rule, stop words and lemmas
     language: str | None = "english",  # language of the stop words and the lemmas; None for no stop words
     lemmas: bool = False,              # count dictionary forms instead of words
     on_step=None,                      # called as on_step(step, dict(done=, total=)), in documents
@@ -678,14 +712,16 @@ def count_shard(
     "Count the words of a part of a collection, for `merge_shards` to join."
     docs, vocabulary = list(docs), _check_vocabulary(vocabulary)
     if tokenizer is not None:
-        if not callable(tokenizer): raise TypeError(f"tokenizer must be a function from a text to its words, got a {type(tokenizer).__name__}")
+        if not callable(tokenizer):
+            raise TypeError(f"tokenizer must be a function from a text to its words, got a {type(tokenizer).__name__}")
         if lemmas: raise ValueError("lemmas must be False where a tokenizer is given: it decides on the words alone")
         language = None
     tokens, ends, words = _number_words(docs, tokenizer or tokenize, on_step)
     column, names, met = _columns(words, vocabulary, language, lemmas)
     counts = _to_csr(tokens, ends, column, len(names))
     n_empty = sum(not doc or doc.isspace() for doc in docs)
-    settings = dict(tokenizer=_tokenizer_name(tokenizer), language=language, lemmas=lemmas, vocabulary="counted" if vocabulary is None else "given", stop_words_met=met)
+    settings = dict(tokenizer=_tokenizer_name(tokenizer), language=language, lemmas=lemmas,
+                    vocabulary="counted" if vocabulary is None else "given", stop_words_met=met)
     if vocabulary is None and language is not None:
         settings["languages"] = _count_languages(tokens, words, language)
     return BagOfWords(counts, names, _doc_freq(counts), n_empty, settings)
@@ -705,14 +741,15 @@ def select_words(
     min_df=WordSettings.min_df,     # fewest documents of a word: a number, or a share in 0..1; None: `default_min_df`
     max_df=WordSettings.max_df,     # most documents of a word: a number, or a share in 0..1
     max_words=WordSettings.max_words,  # most words, those in most documents; None for no limit
-) -> tuple:                         # (kept,) sorted positions of the words to keep, and a dict of how many each rule dropped
+) -> tuple:                         # (kept,) sorted positions of the words to keep, and how many each rule dropped
     "Choose the words that are neither too rare nor too common."
     check_settings(WordSettings(min_df=min_df, max_df=max_df, max_words=max_words))
     low, high = _document_bounds(min_df, max_df, n_docs)
     rare, common = doc_freq < low, (doc_freq >= low) & (doc_freq > high)
     kept = np.flatnonzero(~rare & ~common)
     most_frequent = kept[np.argsort(-doc_freq[kept], kind="stable")][:max_words]
-    return np.sort(most_frequent), dict(min_df=int(rare.sum()), max_df=int(common.sum()), max_words=len(kept) - len(most_frequent))
+    dropped = dict(min_df=int(rare.sum()), max_df=int(common.sum()), max_words=len(kept) - len(most_frequent))
+    return np.sort(most_frequent), dropped
 
 # %% ../nbs/00_corpus.ipynb #b8ea9b31
 def _merge_settings(shards):
@@ -720,20 +757,24 @@ def _merge_settings(shards):
     first = shards[0].settings
     for i, shard in enumerate(shards):
         for name in ["tokenizer", "language", "lemmas", "vocabulary"]:
-            if shard.settings[name] != first[name]: raise ValueError(f"shards must be counted alike: {name} is {first[name]!r} in shard 0 and {shard.settings[name]!r} in shard {i}")
+            if shard.settings[name] != first[name]:
+                raise ValueError(f"shards must be counted alike: {name} is {first[name]!r} in shard 0 and "
+                                 f"{shard.settings[name]!r} in shard {i}")
     return {name: first[name] for name in ["tokenizer", "language", "lemmas", "vocabulary"]}
 
 def _nothing_left(pruning, n_docs, min_df, max_df):
     "Return the message for a vocabulary without words."
     low, high = _document_bounds(min_df, max_df, n_docs)
-    if not pruning["seen"]: return f"the vocabulary is empty: the tokenizer found no word in any of the {n_docs} documents"
-    relax = ["lower min_df"] * (pruning["min_df"] > 0) + ["raise max_df"] * (pruning["max_df"] > 0)
-    return (f"the vocabulary is empty after pruning: of {pruning['seen']} distinct words in {n_docs} documents, {pruning['stop_words']} are stop words, {pruning['min_df']} are in "
-            f"fewer than {low} documents (min_df={min_df}) and {pruning['max_df']} in more than {high} (max_df={max_df}); {' or '.join(relax) or 'keep stop words with language=None'}")
+    seen, stops, rare, common = (pruning[name] for name in ("seen", "stop_words", "min_df", "max_df"))
+    if not seen: return f"the vocabulary is empty: the tokenizer found no word in any of the {n_docs} documents"
+    relax = ["lower min_df"] * (rare > 0) + ["raise max_df"] * (common > 0) or ["keep stop words with language=None"]
+    return (f"the vocabulary is empty after pruning: of {seen} distinct words in {n_docs} documents, {stops} are stop "
+            f"words, {rare} are in fewer than {low} documents (min_df={min_df}) and {common} in more than {high} "
+            f"(max_df={max_df}); {' or '.join(relax)}")
 
 # %% ../nbs/00_corpus.ipynb #551f45e4
 def merge_shards(
-    shards,                            # results of `count_shard`, or folders of `save_bow`, in the order of the documents
+    shards,                            # results of `count_shard`, or folders of `save_bow`, in order
     min_df=WordSettings.min_df,        # fewest documents of a word, over all shards; None: `default_min_df`
     max_df=WordSettings.max_df,        # most documents of a word, over all shards
     max_words=WordSettings.max_words,  # most words, those in most documents; None for no limit
@@ -756,7 +797,8 @@ def merge_shards(
     stops = set().union(*[shard.settings["stop_words_met"] for shard in shards])
     pruning = dict(seen=len(words) + len(stops), stop_words=len(stops), **dropped, kept=len(kept))
     if not len(kept): raise ValueError(_nothing_left(pruning, n_docs, min_df, max_df))
-    counts = sparse.vstack([_move_columns(shard.counts, place, kept, len(words)) for shard, place in zip(shards, places)], format="csr")
+    parts = [_move_columns(shard.counts, place, kept, len(words)) for shard, place in zip(shards, places)]
+    counts = sparse.vstack(parts, format="csr")
     settings |= dict(min_df=min_df, max_df=max_df, max_words=max_words, pruning=pruning)
     return BagOfWords(counts, [words[i] for i in kept], doc_freq[kept], n_empty, settings)
 
@@ -774,7 +816,8 @@ def _move_columns(counts, place, kept, n_words):
 
 def _stack_given(shards, settings, n_empty):
     "Return shards that were counted on one given vocabulary under each other; nothing is pruned."
-    if any(shard.vocabulary != shards[0].vocabulary for shard in shards): raise ValueError("shards counted on a given vocabulary must all have the same one")
+    if any(shard.vocabulary != shards[0].vocabulary for shard in shards):
+        raise ValueError("shards counted on a given vocabulary must all have the same one")
     counts = sparse.vstack([shard.counts for shard in shards], format="csr")
     settings |= dict(min_df=None, max_df=None, max_words=None, pruning=None)
     return BagOfWords(counts, shards[0].vocabulary, _doc_freq(counts), n_empty, settings)
@@ -784,7 +827,8 @@ def _count_parallel(docs, vocabulary, tokenizer, language, lemmas, n_jobs, on_st
     "Return the shards of `docs`, counted in `n_jobs` processes, in the order of the documents."
     try: ForkingPickler.dumps(tokenizer)
     except Exception as error:
-        raise TypeError(f"the tokenizer cannot be sent to other processes ({error}): define it with def at the top of a module, or set n_jobs=1") from error
+        raise TypeError(f"the tokenizer cannot be sent to other processes ({error}): define it with def at the top of "
+                        "a module, or set n_jobs=1") from error
     size = max(1, min(5000, -(-len(docs) // (4 * n_jobs))))
     parts = [docs[start:start + size] for start in range(0, len(docs), size)]
     shards, done = [], 0
@@ -796,7 +840,8 @@ def _count_parallel(docs, vocabulary, tokenizer, language, lemmas, n_jobs, on_st
                 done += len(part)
                 if on_step: on_step(step, dict(done=done, total=len(docs)))
         except BrokenProcessPool as error:
-            raise RuntimeError("a counting process ended unexpectedly; it may have run out of memory, or could not import the tokenizer: set n_jobs=1") from error
+            raise RuntimeError("a counting process ended unexpectedly; it may have run out of memory, or could not "
+                               "import the tokenizer: set n_jobs=1") from error
         finally: pool.shutdown(cancel_futures=True)
     return shards
 
@@ -828,14 +873,15 @@ def save_bow(
     "Write counts.npz and vocabulary.json into a folder."
     counts = sparse.csr_matrix(bow.counts)
     with atomic_path(Path(path)/"counts.npz") as temporary: sparse.save_npz(temporary, counts)
-    write_json(Path(path)/"vocabulary.json", dict(words=list(bow.vocabulary), doc_freq=bow.doc_freq, n_docs=counts.shape[0], n_empty=bow.n_empty,
-                                                  checksum=_checksum(counts), settings=bow.settings))
+    facts = dict(words=list(bow.vocabulary), doc_freq=bow.doc_freq, n_docs=counts.shape[0], n_empty=bow.n_empty)
+    write_json(Path(path)/"vocabulary.json", dict(**facts, checksum=_checksum(counts), settings=bow.settings))
 
 # %% ../nbs/00_corpus.ipynb #6e920085
 def _checksum(counts):
     "Return a number that differs when any count differs."
     value = 0
-    for part in (counts.indptr, counts.indices, counts.data): value = zlib.crc32(np.ascontiguousarray(part, dtype="<i8").tobytes(), value)
+    for part in (counts.indptr, counts.indices, counts.data):
+        value = zlib.crc32(np.ascontiguousarray(part, dtype="<i8").tobytes(), value)
     return value
 
 def _load_csr(path, remedy):
@@ -860,8 +906,10 @@ def load_bow(
     if missing: raise ValueError(f"{path/'vocabulary.json'}: {', '.join(sorted(missing))} missing; {remedy}")
     counts = _load_csr(path/"counts.npz", remedy)
     if counts.shape != (facts["n_docs"], len(facts["words"])) or _checksum(counts) != facts["checksum"]:
-        raise ValueError(f"{path/'counts.npz'} {counts.shape} does not belong to vocabulary.json ({facts['n_docs']}, {len(facts['words'])}): one of them is of another run; {remedy}")
-    return BagOfWords(counts, facts["words"], np.array(facts["doc_freq"], np.int64), facts["n_empty"], facts["settings"])
+        raise ValueError(f"{path/'counts.npz'} {counts.shape} does not belong to vocabulary.json "
+                         f"({facts['n_docs']}, {len(facts['words'])}): one of them is of another run; {remedy}")
+    return BagOfWords(counts, facts["words"], np.array(facts["doc_freq"], np.int64), facts["n_empty"],
+                      facts["settings"])
 
 # %% ../nbs/00_corpus.ipynb #97e9b3a4
 def _authors_fields(facts, path, names):
@@ -869,7 +917,8 @@ def _authors_fields(facts, path, names):
     vocab = facts.get("vocab") if isinstance(facts, dict) else None
     missing = [name for name in names if not isinstance(facts, dict) or name not in facts]
     if missing or not isinstance(vocab, dict) or "id2token" not in vocab:
-        raise ValueError(f"{path}: not a merged bag-of-words cache, {', '.join(missing) or 'vocab/id2token'} missing; a single shard has no vocabulary: merge the shards first")
+        raise ValueError(f"{path}: not a merged bag-of-words cache, {', '.join(missing) or 'vocab/id2token'} missing; "
+                         "a single shard has no vocabulary: merge the shards first")
     words, size = _check_vocabulary(vocab["id2token"]), int(facts["vocab_size"])
     if len(words) != size: raise ValueError(f"{path}: vocab_size is {size}, but there are {len(words)} words")
     return words
@@ -879,14 +928,21 @@ def _authors_pt(path):
     import torch
     if not path.exists(): raise FileNotFoundError(f"no file {path}")
     try: facts = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error: raise ValueError(f"{path}: damaged, or not a cache of plain numbers and strings ({str(error).splitlines()[0]}); make it again with make_bow_cache.py") from error
+    except Exception as error:
+        raise ValueError(f"{path}: damaged, or not a cache of plain numbers and strings "
+                         f"({str(error).splitlines()[0]}); make it again with make_bow_cache.py") from error
     words = _authors_fields(facts, path, ["ids", "bow_counts", "vocab_size", "vocab"])
     rows = facts["bow_counts"]
     ends = np.cumsum([0] + [len(row) for row in rows])
     index = np.fromiter((i for row in rows for i in row), np.int64, ends[-1])
     data = np.fromiter((count for row in rows for count in row.values()), np.float64, ends[-1])
-    if len(index) and not 0 <= index.min() <= index.max() < len(words): raise ValueError(f"{path}: word numbers must be in 0..{len(words) - 1}, got {index.min()}..{index.max()}")
+    if len(index) and not 0 <= index.min() <= index.max() < len(words):
+        raise ValueError(f"{path}: word numbers must be in 0..{len(words) - 1}, got {index.min()}..{index.max()}")
     return facts["ids"], sparse.csr_matrix((data, index, ends), shape=(len(rows), len(words))), words
+
+def _authors_base(path):
+    "Return what X_meta.json and X_bow.npz have in common."
+    return re.sub(r"_(meta\.json|bow\.npz)$", "", str(path))
 
 def _authors_pair(base):
     "Read the two-file form: ids, counts (D, V), words."
@@ -902,13 +958,17 @@ def load_authors_bow(
 ) -> BagOfWords:  # the counts, columns in the order of the file, document ids in settings["ids"]
     "Read a bag-of-words cache of the SAE-TM scripts."
     path = Path(path)
-    ids, counts, words = _authors_pt(path) if path.suffix == ".pt" else _authors_pair(re.sub(r"_(meta\.json|bow\.npz)$", "", str(path)))
-    if counts.shape != (len(ids), len(words)): raise ValueError(f"{path}: counts have shape {counts.shape}, but there are {len(ids)} ids and {len(words)} words")
-    if (counts.data < 0).any() or (counts.data != np.round(counts.data)).any(): raise ValueError(f"{path}: counts must be whole numbers >= 0")
+    ids, counts, words = _authors_pt(path) if path.suffix == ".pt" else _authors_pair(_authors_base(path))
+    if counts.shape != (len(ids), len(words)):
+        raise ValueError(f"{path}: counts have shape {counts.shape}, but there are {len(ids)} ids and "
+                         f"{len(words)} words")
+    if (counts.data < 0).any() or (counts.data != np.round(counts.data)).any():
+        raise ValueError(f"{path}: counts must be whole numbers >= 0")
     counts = counts.astype(np.int32)
     counts.eliminate_zeros()
     counts.sort_indices()
-    settings = dict(tokenizer="of the cache", language=None, lemmas=None, vocabulary="given", min_df=None, max_df=None, max_words=None, pruning=None, ids=list(ids))
+    how = dict(tokenizer="of the cache", language=None, lemmas=None, vocabulary="given")
+    settings = how | dict(min_df=None, max_df=None, max_words=None, pruning=None, ids=list(ids))
     return BagOfWords(counts, words, _doc_freq(counts), int((np.diff(counts.indptr) == 0).sum()), settings)
 
 # %% ../nbs/00_corpus.ipynb #0563dc70
@@ -919,12 +979,17 @@ def save_authors_bow(
     "Write a bag of words in the form that the SAE-TM scripts read."
     path, counts = Path(path), sparse.csr_matrix(bow.counts, dtype=np.float32)
     ids = bow.settings.get("ids") or [str(i) for i in range(counts.shape[0])]
-    vocab = dict(id2token=list(bow.vocabulary), doc_freq=bow.doc_freq.tolist(), term_freq=[int(n) for n in np.asarray(bow.counts.sum(axis=0)).ravel()], num_docs=counts.shape[0])
+    term_freq = [int(n) for n in np.asarray(bow.counts.sum(axis=0)).ravel()]
+    vocab = dict(id2token=list(bow.vocabulary), doc_freq=bow.doc_freq.tolist(), term_freq=term_freq,
+                 num_docs=counts.shape[0])
     if path.suffix == ".pt":
         import torch
-        rows = [dict(zip(counts.indices[a:b].tolist(), counts.data[a:b].tolist())) for a, b in zip(counts.indptr, counts.indptr[1:])]
-        with atomic_path(path) as temporary, open(temporary, "wb") as file: torch.save(dict(ids=ids, bow_counts=rows, vocab_size=counts.shape[1], vocab=vocab), file)
+        rows = [dict(zip(counts.indices[a:b].tolist(), counts.data[a:b].tolist()))
+                for a, b in zip(counts.indptr, counts.indptr[1:])]
+        facts = dict(ids=ids, bow_counts=rows, vocab_size=counts.shape[1], vocab=vocab)
+        with atomic_path(path) as temporary, open(temporary, "wb") as file: torch.save(facts, file)
     else:
-        base = re.sub(r"_(meta\.json|bow\.npz)$", "", str(path))
+        base = _authors_base(path)
         with atomic_path(f"{base}_bow.npz") as temporary: sparse.save_npz(temporary, counts)
-        write_json(f"{base}_meta.json", dict(ids=ids, num_docs=counts.shape[0], vocab_size=counts.shape[1], sparse_matrix_file=f"{base}_bow.npz", vocab=vocab))
+        facts = dict(ids=ids, num_docs=counts.shape[0], vocab_size=counts.shape[1], vocab=vocab)
+        write_json(f"{base}_meta.json", dict(**facts, sparse_matrix_file=f"{base}_bow.npz"))

@@ -140,7 +140,7 @@ def test_lists_in_json_folders_and_data_sets_of_the_hub_are_streamed(source, tmp
         (tmp_path / "objects" / f"{i:04}.json").write_text(json.dumps(dict(row), indent=1), encoding="utf8")
     for i in range(0, len(table), 300): table[i:i + 300].to_json(tmp_path / "parts" / f"{i:04}.jsonl.gz", orient="records", lines=True)
     for name in ("parts", "objects", "docs.json", "lines.json"):
-        assert Table(tmp_path / name).column("party") == table.party.tolist()
+        assert Table(tmp_path / name).column("party") == [None if party != party else party for party in table.party]
     assert Table(tmp_path / "texts").column("file")[1:3] == ["0001.txt", "0002.txt"]
     datasets.Dataset.from_pandas(table).save_to_disk(tmp_path / "speeches")
     monkeypatch.setattr(datasets, "load_dataset", lambda name, split: {"user/speeches": datasets.load_from_disk(tmp_path / "speeches")}[name])
