@@ -394,8 +394,9 @@ class Table:
         if kind == ".txt": return self._file_names(Field(name, hint))
         values = list(self._values(Field(name, hint, optional=True)))
         if kind in (".csv", ".tsv"): return _typed(values)
-        is_absent = kind.startswith((".json", ".ndjson")) and all(value is None for value in values)
-        return list(self._values(Field(name, hint))) if is_absent else values
+        if kind in (".json", ".jsonl", ".ndjson") and all(value is None for value in values):
+            values = self._values(Field(name, hint))                           # raises where no object has it
+        return [None if isinstance(value, float) and value != value else value for value in values]
 
     def _values(self, field):
         "Iterate over the values of a column, as they are stored."

