@@ -38,9 +38,12 @@ def encode_rows(
     if batch_size < 1: raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
     emb = _as_floats(encoder.encode(texts, batch_size=batch_size))
     if emb.ndim != 2 or len(emb) != len(texts):
-        raise ValueError(f"encoder {encoder.name!r} returned shape {emb.shape} for {len(texts)} texts, expected ({len(texts)}, d)")
+        raise ValueError(f"encoder {encoder.name!r} returned shape {emb.shape} for {len(texts)} texts, expected "
+                         f"({len(texts)}, d)")
     bad = np.flatnonzero(~np.isfinite(emb).all(1))
-    if len(bad): raise ValueError(f"encoder {encoder.name!r} returned NaN or infinity for {len(bad)} of {len(texts)} texts, the first: {repr(texts[bad[0]])[:60]}")
+    if len(bad):
+        raise ValueError(f"encoder {encoder.name!r} returned NaN or infinity for {len(bad)} of {len(texts)} texts, the "
+                         f"first: {repr(texts[bad[0]])[:60]}")
     return emb
 
 # %% ../nbs/01_embedding.ipynb #05963124
@@ -78,7 +81,8 @@ class CallableEncoder(Encoder):
 def _function_name(function):
     "Name a function or the object a method belongs to, without its address."
     owner = getattr(function, "__self__", None)
-    if owner is not None and not inspect.ismodule(owner): return str(getattr(owner, "name", None) or type(owner).__name__)
+    if owner is not None and not inspect.ismodule(owner):
+        return str(getattr(owner, "name", None) or type(owner).__name__)
     return f"{getattr(function, '__module__', None)}.{getattr(function, '__qualname__', type(function).__name__)}"
 
 # %% ../nbs/01_embedding.ipynb #e5085597
@@ -93,7 +97,8 @@ def read_bert(
     for i in range(config["num_hidden_layers"]):
         name = f"encoder.layer.{i}.attention.self."
         for part in ("weight", "bias"):
-            weights[f"{name}qkv.{part}"] = torch.cat([weights.pop(f"{name}{n}.{part}") for n in ("query", "key", "value")])
+            weights[f"{name}qkv.{part}"] = torch.cat([weights.pop(f"{name}{n}.{part}")
+                                                      for n in ("query", "key", "value")])
     matrix = lambda name: name.startswith("encoder") and "LayerNorm" not in name
     weights = {n: w.to(device, dtype if matrix(n) else torch.float32) for n, w in weights.items()}
     return weights | {"layers": config["num_hidden_layers"], "heads": config["num_attention_heads"]}
@@ -107,9 +112,14 @@ def bert_layer(
 ):            # float32 (batch, length, d)
     "Apply one transformer layer."
     batch, length, width = x.shape
-    def linear(part, x): w = weights[f"{name}{part}.weight"]; return F.linear(x.to(w.dtype), w, weights[f"{name}{part}.bias"])
-    def norm(part, x): return F.layer_norm(x, (width,), weights[f"{name}{part}.LayerNorm.weight"], weights[f"{name}{part}.LayerNorm.bias"], 1e-12)
-    q, k, v = linear("attention.self.qkv", x).view(batch, length, 3, weights["heads"], -1).permute(2, 0, 3, 1, 4)  # (batch, heads, length, h) each
+    def linear(part, x):
+        weight = weights[f"{name}{part}.weight"]
+        return F.linear(x.to(weight.dtype), weight, weights[f"{name}{part}.bias"])
+    def norm(part, x):
+        norm = f"{name}{part}.LayerNorm"
+        return F.layer_norm(x, (width,), weights[f"{norm}.weight"], weights[f"{norm}.bias"], 1e-12)
+    # (batch, heads, length, h) each
+    q, k, v = linear("attention.self.qkv", x).view(batch, length, 3, weights["heads"], -1).permute(2, 0, 3, 1, 4)
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).reshape(batch, length, width)
     x = norm("attention.output", x + linear("attention.output.dense", mixed))
     return norm("output", x + linear("output.dense", F.gelu(linear("intermediate.dense", x))))
@@ -123,7 +133,8 @@ def bert_mean(
     "Encode padded token rows as the normalised mean of their last vectors."
     vectors = lambda kind: weights[f"embeddings.{kind}_embeddings.weight"]
     x = vectors("word")[ids] + vectors("position")[:ids.shape[1]] + vectors("token_type")[0]
-    x = F.layer_norm(x, x.shape[-1:], weights["embeddings.LayerNorm.weight"], weights["embeddings.LayerNorm.bias"], 1e-12)
+    norm = "embeddings.LayerNorm"
+    x = F.layer_norm(x, x.shape[-1:], weights[f"{norm}.weight"], weights[f"{norm}.bias"], 1e-12)
     hidden = None if bool(mask.all()) else mask[:, None, None]
     for i in range(weights["layers"]): x = bert_layer(x, weights, f"encoder.layer.{i}.", hidden)
     keep = mask[..., None].float()                          # (batch, length, 1)
@@ -165,7 +176,8 @@ def pick_precision(
     "Choose the type of the products by what the processor can do."
     if device.startswith("cuda"): return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     native = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return "bfloat16" if device.startswith("cpu") and any(getattr(torch.cpu, name, bool)() for name in native) else "float32"
+    is_native = device.startswith("cpu") and any(getattr(torch.cpu, name, bool)() for name in native)
+    return "bfloat16" if is_native else "float32"
 
 # %% ../nbs/01_embedding.ipynb #6374fd5b
 _precisions = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -177,7 +189,8 @@ def _pick_device(device):
 
 def _check_precision(precision):
     "Raise unless the precision is one of the three."
-    if precision not in ("auto", *_precisions): raise ValueError(f"precision must be auto, float32 or bfloat16, got {precision!r}")
+    if precision not in ("auto", *_precisions):
+        raise ValueError(f"precision must be auto, float32 or bfloat16, got {precision!r}")
 
 # %% ../nbs/01_embedding.ipynb #4b659deb
 class BertEncoder(Encoder):
@@ -217,7 +230,8 @@ class BertEncoder(Encoder):
         lengths = np.array([len(r) for r in rows])
         mask = np.arange(lengths.max()) < lengths[:, None]
         ids = np.zeros(mask.shape, np.int64); ids[mask] = np.concatenate(rows)
-        return bert_mean(torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device), self.weights).cpu().numpy()
+        return bert_mean(torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device),
+                         self.weights).cpu().numpy()
 
 # %% ../nbs/01_embedding.ipynb #3c6b390a
 def _on_all_cores(work, items, device):
@@ -227,7 +241,8 @@ def _on_all_cores(work, items, device):
         for item in items: work(item)
         return
     try:
-        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool: list(pool.map(work, items))
+        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(work, items))
     finally: torch.set_num_threads(n_threads)
 
 # %% ../nbs/01_embedding.ipynb #aa457a96
@@ -241,8 +256,10 @@ class WordLlamaEncoder(Encoder):
         found = importlib.util.find_spec("wordllama")
         folder = Path(found.submodule_search_locations[0]) if found else Path(need("wordllama", "text").__file__).parent
         from safetensors.numpy import load_file
-        self.table = load_file(folder / "weights" / "l2_supercat_256.safetensors")["embedding.weight"].astype(np.float32)  # (32000, 256)
-        self.tokenizer = need("tokenizers", "text").Tokenizer.from_file(str(folder / "tokenizers" / "l2_supercat_tokenizer_config.json"))
+        weights = load_file(folder / "weights" / "l2_supercat_256.safetensors")
+        self.table = weights["embedding.weight"].astype(np.float32)            # (32000, 256)
+        config = folder / "tokenizers" / "l2_supercat_tokenizer_config.json"
+        self.tokenizer = need("tokenizers", "text").Tokenizer.from_file(str(config))
         self.tokenizer.no_padding(); self.tokenizer.no_truncation()
         self.normalize = normalize
     def encode(
@@ -252,7 +269,8 @@ class WordLlamaEncoder(Encoder):
     ) -> np.ndarray:      # float32 (n, 256); an empty text is a row of zeros
         "Encode each text as the mean vector of its pieces."
         emb = np.zeros((len(texts), self.table.shape[1]), np.float32)
-        found = (text.ids for piece in text_pieces(texts, batch_size) for text in self.tokenizer.encode_batch(piece, add_special_tokens=False))
+        found = (text.ids for piece in text_pieces(texts, batch_size)
+                 for text in self.tokenizer.encode_batch(piece, add_special_tokens=False))
         for row, ids in enumerate(found):
             if ids: emb[row] = _mean_rows(self.table, ids)
         length = np.linalg.norm(emb, axis=1, keepdims=True)
@@ -262,7 +280,8 @@ class WordLlamaEncoder(Encoder):
 def _mean_rows(table, ids, most=4096):
     "Average rows of a table, with no more than `most` of them copied at a time."
     total = table[ids[:most]].sum(0)
-    for start in range(most, len(ids), most): total = np.concatenate([total[None], table[ids[start:start + most]]]).sum(0)     # goes on with the sum, in the same order
+    for start in range(most, len(ids), most):                                  # adds in the same order
+        total = np.concatenate([total[None], table[ids[start:start + most]]]).sum(0)
     return total / len(ids)
 
 
@@ -359,8 +378,8 @@ class SentenceEncoder(Encoder):
         models = need("sentence_transformers", "text")
         try: self.model = models.SentenceTransformer(str(name), device=_pick_device(device))
         except (OSError, ValueError) as error:
-            known = ", ".join(name for name in ENCODERS if name)
-            raise ValueError(f"encoder {name!r} could not be loaded ({str(error).splitlines()[0]}): it is no folder here "
+            known, reason = ", ".join(name for name in ENCODERS if name), str(error).splitlines()[0]
+            raise ValueError(f"encoder {name!r} could not be loaded ({reason}): it is no folder here "
                              f"and was not found on the model hub; known names are {known}") from error
         if precision != "auto": self.model.to(_precisions[precision])
         self.name = str(name)
@@ -430,7 +449,8 @@ def as_encoder(
 # %% ../nbs/01_embedding.ipynb #2a244c0e
 def _windows(docs, encoder, batch_size, first, last, window=512):
     "Yield the embeddings of the documents first..last-1, a window at a time; no more documents are read."
-    for start in range(first, last, window): yield encode_rows(encoder, docs[start:min(start + window, last)], batch_size)
+    for start in range(first, last, window):
+        yield encode_rows(encoder, docs[start:min(start + window, last)], batch_size)
 
 # %% ../nbs/01_embedding.ipynb #5a1e0c03
 def embed_items(
@@ -443,7 +463,8 @@ def embed_items(
     emb, done = None, 0
     for step, rows in enumerate(_windows(items, encoder, batch_size, 0, len(items)), 1):
         if emb is None: emb = np.empty((len(items), rows.shape[1]), np.float32)
-        if rows.shape[1] != emb.shape[1]: raise ValueError(f"encoder {encoder.name!r} returned width {rows.shape[1]} after {emb.shape[1]}")
+        if rows.shape[1] != emb.shape[1]:
+            raise ValueError(f"encoder {encoder.name!r} returned width {rows.shape[1]} after {emb.shape[1]}")
         emb[done:done + len(rows)] = rows; done += len(rows)
         if on_step: on_step(step, {"done": done, "total": len(items)})
     return emb
@@ -473,8 +494,11 @@ def check_embeddings(
     "Raise a ValueError unless the embeddings have the right shape and are finite."
     shape = tuple(getattr(emb, "shape", ()))
     if len(shape) != 2: raise ValueError(f"embeddings must have two dimensions (documents, width), got shape {shape}")
-    if n_docs is not None and shape[0] != n_docs: raise ValueError(f"embeddings have shape {shape}, expected {n_docs} rows, one for each document: ({n_docs}, {shape[1]})")
-    if d_embed is not None and shape[1] != d_embed: raise ValueError(f"embeddings have shape {shape}, expected width {d_embed}: ({shape[0]}, {d_embed})")
+    if n_docs is not None and shape[0] != n_docs:
+        raise ValueError(f"embeddings have shape {shape}, expected {n_docs} rows, one for each document: ({n_docs}, "
+                         f"{shape[1]})")
+    if d_embed is not None and shape[1] != d_embed:
+        raise ValueError(f"embeddings have shape {shape}, expected width {d_embed}: ({shape[0]}, {d_embed})")
     bad, first = 0, []
     for start in range(0, shape[0], 8192):
         block = emb[start:start + 8192]
@@ -483,7 +507,9 @@ def check_embeddings(
         rows = np.flatnonzero(~np.isfinite(block).all(1)) + start
         bad += len(rows); first += rows[:5 - len(first)].tolist()
         _let_go(emb)
-    if bad: raise ValueError(f"embeddings hold NaN or infinity in {bad} of {shape[0]} rows, the first: {', '.join(map(str, first))}")
+    if bad:
+        raise ValueError(f"embeddings hold NaN or infinity in {bad} of {shape[0]} rows, the first: "
+                         f"{', '.join(map(str, first))}")
     return emb
 
 # %% ../nbs/01_embedding.ipynb #510aad6e
@@ -532,15 +558,19 @@ def _start_manifest(folder, wanted):
     "Return the folder's manifest, or a new one; raise if the folder holds something else."
     path, remedy = Path(folder) / "manifest.json", "name another folder, or remove this one to embed again"
     if not path.exists():
-        if list(Path(folder).glob("*.npy")): raise ValueError(f"{folder} holds embeddings without a manifest.json, of unknown documents: {remedy}")
+        if list(Path(folder).glob("*.npy")):
+            raise ValueError(f"{folder} holds embeddings without a manifest.json, of unknown documents: {remedy}")
         return wanted | {"width": None, "precision": None, "complete": False}
     found = read_json(path, remedy)
     same = lambda key: found.get(key) == wanted[key]
     if not same("checksum"):
-        raise ValueError(f"{folder} holds embeddings of other documents ({found.get('rows')} documents, checksum {str(found.get('checksum'))[:12]}; "
+        n_docs, checksum = found.get("rows"), str(found.get("checksum"))[:12]
+        raise ValueError(f"{folder} holds embeddings of other documents ({n_docs} documents, checksum {checksum}; "
                          f"now {wanted['rows']} documents, checksum {wanted['checksum'][:12]}): {remedy}")
     for key in ("encoder", "shard_rows", "dtype"):
-        if not same(key): raise ValueError(f"{folder} holds embeddings with {key} {found.get(key)!r}, now {key} {wanted[key]!r} is asked for: {remedy}")
+        if not same(key):
+            raise ValueError(f"{folder} holds embeddings with {key} {found.get(key)!r}, "
+                             f"now {key} {wanted[key]!r} is asked for: {remedy}")
     return found
 
 # %% ../nbs/01_embedding.ipynb #e73525d5
@@ -552,11 +582,12 @@ def embed_to_shards(
     batch_size=64,               # documents in a batch, 1 or more
     dtype="float32",             # "float32" or "float16": how the numbers are stored
     device=None,                 # where to load an encoder given by name
-    on_step=None,                # called as on_step(step, {"done": documents, "total": D}); step 0 tells what was there
+    on_step=None,                # called as on_step(step, {"done": documents, "total": D}), at step 0 with those before
 ) -> Embeddings:                 # the shards, opened
     "Embed the documents into shards; a second call makes only what is missing."
     docs = check_documents(docs)
-    return shard_items(docs, documents_checksum(docs), folder, encoder, shard_rows, batch_size, dtype, lambda precision: as_encoder(encoder, device, precision), on_step)
+    def load(precision): return as_encoder(encoder, device, precision)
+    return shard_items(docs, documents_checksum(docs), folder, encoder, shard_rows, batch_size, dtype, load, on_step)
 
 # %% ../nbs/01_embedding.ipynb #5a1e0c02
 def shard_items(
@@ -575,11 +606,16 @@ def shard_items(
     check_shared(folder)
     if shard_rows < 1: raise ValueError(f"shard_rows must be 1 or more, got {shard_rows}")
     if dtype not in ("float32", "float16"): raise ValueError(f"dtype must be float32 or float16, got {dtype!r}")
-    manifest = _start_manifest(folder, dict(rows=len(items), shard_rows=shard_rows, dtype=dtype, encoder=encoder_name(encoder), checksum=check_same(checksum, "documents or pictures")))
-    todo = broadcast([i for i in range(_n_shards(manifest)) if manifest["width"] is None or shard_problem(folder, manifest, i)])
+    manifest = _start_manifest(folder, dict(
+        rows=len(items), shard_rows=shard_rows, dtype=dtype, encoder=encoder_name(encoder),
+        checksum=check_same(checksum, "documents or pictures")))
+    todo = broadcast([i for i in range(_n_shards(manifest))
+                      if manifest["width"] is None or shard_problem(folder, manifest, i)])
     done = len(items) - sum(_shard_shape(manifest, i)[0] for i in todo)
     if on_step: on_step(0, {"done": done, "total": len(items)})
-    if todo: _make_shards(items, folder, manifest, todo, _load_alike(load, manifest["precision"] or "auto"), batch_size, done, on_step)
+    if todo:
+        loaded = _load_alike(load, manifest["precision"] or "auto")
+        _make_shards(items, folder, manifest, todo, loaded, batch_size, done, on_step)
     wait()
     return open_embeddings(folder)
 
@@ -596,7 +632,8 @@ def _make_shards(docs, folder, manifest, todo, encoder, batch_size, done, on_ste
         for leftover in folder.glob(".*.partial.*"): leftover.unlink()
     precision = getattr(encoder, "precision", None)
     if manifest["precision"] not in (None, precision):
-        raise ValueError(f"the shards in {folder} were made in {manifest['precision']}, the encoder computes in {precision}: give it that precision, or name another folder")
+        raise ValueError(f"the shards in {folder} were made in {manifest['precision']}, the encoder computes in "
+                         f"{precision}: give it that precision, or name another folder")
     manifest |= {"precision": precision, "complete": False}
     if is_first(): write_json(folder / "manifest.json", manifest)
     wait()
@@ -608,7 +645,8 @@ def _make_shards(docs, folder, manifest, todo, encoder, batch_size, done, on_ste
             if on_step: on_step(step, {"done": done, "total": manifest["rows"]})
         _write_shard(folder, manifest, index, np.concatenate(parts))
     widths = set(gather(manifest["width"])) - {None}
-    if len(widths) > 1: raise ValueError(f"encoder {manifest['encoder']!r} returned vectors of different widths, {sorted(widths)}")
+    if len(widths) > 1:
+        raise ValueError(f"encoder {manifest['encoder']!r} returned vectors of different widths, {sorted(widths)}")
     if is_first(): write_json(folder / "manifest.json", manifest | {"width": widths.pop(), "complete": True})
 
 # %% ../nbs/01_embedding.ipynb #25767eeb
@@ -618,7 +656,8 @@ def _write_shard(folder, manifest, index, emb):
         manifest["width"] = emb.shape[1]
         if is_first(): write_json(folder / "manifest.json", manifest)
     if emb.shape[1] != manifest["width"]:
-        raise ValueError(f"encoder {manifest['encoder']!r} returned width {emb.shape[1]}, the shards in {folder} have {manifest['width']}: name another folder, or remove this one to embed again")
+        raise ValueError(f"encoder {manifest['encoder']!r} returned width {emb.shape[1]}, the shards in {folder} have "
+                         f"{manifest['width']}: name another folder, or remove this one to embed again")
     with atomic_path(_shard_path(folder, index)) as temporary: np.save(temporary, np.ascontiguousarray(emb))
 
 # %% ../nbs/01_embedding.ipynb #a24581de
@@ -644,7 +683,8 @@ def read_rows(
         if fortran and len(shape) > 1: return np.load(path, mmap_mode="r")[start:stop].copy()
         file.seek(start * width * dtype.itemsize, 1)
         found = np.fromfile(file, dtype, count * width)
-    if len(found) < count * width: raise ValueError(f"{path} ends after {len(found) // max(1, width)} of rows {start}..{stop}: it is damaged")
+    if len(found) < count * width:
+        raise ValueError(f"{path} ends after {len(found) // max(1, width)} of rows {start}..{stop}: it is damaged")
     return found.reshape(count, *shape[1:])
 
 # %% ../nbs/01_embedding.ipynb #3bad4386
@@ -658,7 +698,8 @@ class Embeddings:
         self.folder, self.manifest = Path(folder), manifest
         self.shape, self.dtype, self.ndim = (manifest["rows"], manifest["width"]), np.dtype(np.float32), 2
     def __len__(self): return self.shape[0]
-    def __repr__(self): return f"Embeddings{self.shape} by {self.manifest['encoder']} in {_n_shards(self.manifest)} shards"
+    def __repr__(self):
+        return f"Embeddings{self.shape} by {self.manifest['encoder']} in {_n_shards(self.manifest)} shards"
     def __iter__(self): return (row for shard in self.shards() for row in shard)
     def __array__(self, dtype=None, copy=None):
         if copy is False: raise ValueError("embeddings in shards cannot become one array without a copy")
@@ -672,9 +713,11 @@ class Embeddings:
             start, stop, step = rows.indices(len(self))
             return self._range(start, max(start, stop)) if step == 1 else self._gather(np.arange(start, stop, step))
         rows = np.asarray(rows)
-        if rows.dtype == bool and rows.shape != (len(self),): raise IndexError(f"a mask of shape {rows.shape} does not fit {len(self)} rows")
+        if rows.dtype == bool and rows.shape != (len(self),):
+            raise IndexError(f"a mask of shape {rows.shape} does not fit {len(self)} rows")
         if rows.dtype == bool or rows.size == 0: rows = np.flatnonzero(rows)
-        if rows.ndim > 1 or rows.dtype.kind not in "iu": raise IndexError("rows are an integer, a slice, an integer array or a mask")
+        if rows.ndim > 1 or rows.dtype.kind not in "iu":
+            raise IndexError("rows are an integer, a slice, an integer array or a mask")
         flat = np.atleast_1d(rows).astype(np.int64)
         outside = flat[(flat < -len(self)) | (flat >= len(self))]
         if len(outside): raise IndexError(f"row {outside[0]} is not in 0..{len(self) - 1}")
@@ -682,7 +725,9 @@ class Embeddings:
         return gathered if rows.ndim else gathered[0]
     def shards(self):
         "Yield the shards in order, each float32 (shard_rows, d)."
-        for index in range(_n_shards(self.manifest)): yield read_rows(_shard_path(self.folder, index), 0, self.manifest["shard_rows"]).astype(np.float32, copy=False)
+        for index in range(_n_shards(self.manifest)):
+            rows = read_rows(_shard_path(self.folder, index), 0, self.manifest["shard_rows"])
+            yield rows.astype(np.float32, copy=False)
 
 # %% ../nbs/01_embedding.ipynb #e9bb3fb6
 @patch
@@ -690,13 +735,15 @@ def _range(self:Embeddings, start, stop):
     size, out = self.manifest["shard_rows"], np.empty((stop - start, self.shape[1]), np.float32)
     for index in range(start // size, -(-stop // size)) if stop > start else ():
         first, last = max(start, index * size), min(stop, (index + 1) * size)
-        out[first - start:last - start] = read_rows(_shard_path(self.folder, index), first - index * size, last - index * size)
+        rows = read_rows(_shard_path(self.folder, index), first - index * size, last - index * size)
+        out[first - start:last - start] = rows
     return out
 
 @patch
 def _gather(self:Embeddings, rows):
     size, out = self.manifest["shard_rows"], np.empty((len(rows), self.shape[1]), np.float32)
-    first, shard = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (rows % size == 0)), rows // size      # where runs of neighbouring rows begin
+    shard = rows // size
+    first = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (rows % size == 0))    # where runs of neighbours begin
     if 8 * len(first) < len(rows): return self._read_runs(rows[first], np.diff(first, append=len(rows)), out)
     for index in np.unique(shard):
         here = shard == index
@@ -707,7 +754,8 @@ def _gather(self:Embeddings, rows):
 
 @patch
 def _read_runs(self:Embeddings, first, counts, out):
-    runs, dtype = zip(first // self.manifest["shard_rows"], first % self.manifest["shard_rows"], counts, counts.cumsum() - counts), np.dtype(self.manifest["dtype"])
+    size, dtype = self.manifest["shard_rows"], np.dtype(self.manifest["dtype"])
+    runs = zip(first // size, first % size, counts, counts.cumsum() - counts)
     for index, group in groupby(runs, lambda run: run[0]):
         with open(_shard_path(self.folder, index), "rb") as file:
             np.lib.format.read_magic(file); np.lib.format.read_array_header_1_0(file)
@@ -715,7 +763,8 @@ def _read_runs(self:Embeddings, first, counts, out):
             for _, row, count, place in group:
                 file.seek(start + int(row) * self.shape[1] * dtype.itemsize)
                 part = out[place:place + count] if dtype == out.dtype else np.empty((count, self.shape[1]), dtype)
-                if file.readinto(part) < part.nbytes: raise ValueError(f"{file.name} ends before row {row + count}: it is damaged")
+                if file.readinto(part) < part.nbytes:
+                    raise ValueError(f"{file.name} ends before row {row + count}: it is damaged")
                 if dtype != out.dtype: torch.from_numpy(out[place:place + count]).copy_(torch.from_numpy(part))
     return out
 
@@ -730,25 +779,34 @@ def open_embeddings(
         path = Path(source)
         if not path.exists(): raise FileNotFoundError(f"there are no embeddings at {path}")
         if path.is_dir(): return _open_folder(path)
-        if path.suffix not in _readers: raise ValueError(f"{path}: embeddings are a folder of shards or a file ending in {', '.join(_readers)}")
+        if path.suffix not in _readers:
+            raise ValueError(f"{path}: embeddings are a folder of shards or a file ending in {', '.join(_readers)}")
         try: emb = _readers[path.suffix](path)
-        except Exception as error: raise ValueError(f"{path} could not be read ({str(error).splitlines()[0] if str(error) else type(error).__name__}): it is damaged or of another format; write it again") from error
+        except Exception as error:
+            raise ValueError(f"{path} could not be read "
+                             f"({str(error).splitlines()[0] if str(error) else type(error).__name__}): it is damaged "
+                             "or of another format; write it again") from error
     if isinstance(emb, torch.Tensor): emb = emb.detach().float().cpu().numpy()
     emb = emb if isinstance(emb, np.ndarray) else np.asarray(emb, dtype=np.float32)
-    if emb.ndim != 2: raise ValueError(f"embeddings must have two dimensions (documents, width); {path} has shape {emb.shape}")
+    if emb.ndim != 2:
+        raise ValueError(f"embeddings must have two dimensions (documents, width); {path} has shape {emb.shape}")
     return emb
 
 # %% ../nbs/01_embedding.ipynb #f2fd5bdd
 def _open_folder(folder):
     "Open a finished folder of shards, or say how to finish it."
-    if not (folder / "manifest.json").exists(): raise FileNotFoundError(f"{folder} has no manifest.json: it was not written by `saetm embed`")
+    if not (folder / "manifest.json").exists():
+        raise FileNotFoundError(f"{folder} has no manifest.json: it was not written by `saetm embed`")
     manifest = read_json(folder / "manifest.json", "remove the folder and run `saetm embed` again")
     again = "run `saetm embed` again with the same arguments, it makes only what is missing"
     lacking = sorted({"rows", "width", "dtype", "shard_rows", "encoder", "complete"} - set(manifest))
-    if lacking: raise ValueError(f"{folder}/manifest.json lacks {', '.join(lacking)}: it was not written by `saetm embed`")
-    problems = [(i, shard_problem(folder, manifest, i)) for i in range(_n_shards(manifest))] if manifest["width"] else []
+    if lacking:
+        raise ValueError(f"{folder}/manifest.json lacks {', '.join(lacking)}: it was not written by `saetm embed`")
+    problems = [(i, shard_problem(folder, manifest, i))
+                for i in range(_n_shards(manifest))] if manifest["width"] else []
     whole = sum(_shard_shape(manifest, i)[0] for i, problem in problems if not problem)
-    if not manifest["complete"]: raise ValueError(f"the embeddings in {folder} are unfinished, {whole} of {manifest['rows']} rows: {again}")
+    if not manifest["complete"]:
+        raise ValueError(f"the embeddings in {folder} are unfinished, {whole} of {manifest['rows']} rows: {again}")
     for index, problem in problems:
         if problem: raise ValueError(f"{_shard_path(folder, index)} {problem}: {again}")
     return Embeddings(folder, manifest)
@@ -759,7 +817,9 @@ def _only_matrix(tensors):
     if isinstance(tensors, torch.Tensor): return tensors
     found = {n: t for n, t in tensors.items() if isinstance(t, torch.Tensor) and t.ndim == 2}
     if "embeddings" in found: return found["embeddings"]
-    if len(found) != 1: raise ValueError(f"expected one two-dimensional tensor, or one named embeddings; found {sorted(found) or 'none'}")
+    if len(found) != 1:
+        raise ValueError("expected one two-dimensional tensor, or one named embeddings; found "
+                         f"{sorted(found) or 'none'}")
     return next(iter(found.values()))
 
 def _read_safetensors(path):
@@ -786,9 +846,11 @@ def word_vectors(
     "Look up or compute a vector for each word."
     words = list(words)
     if not words: raise ValueError("there are no words: the vocabulary is empty")
-    if isinstance(source, (str, Path)) and _is_vector_file(source): return _stack_found(words, read_word_file(source, set(words)))
+    if isinstance(source, (str, Path)) and _is_vector_file(source):
+        return _stack_found(words, read_word_file(source, set(words)))
     if isinstance(source, dict): return _stack_found(words, {w: source[w] for w in words if w in source})
-    if hasattr(source, "key_to_index"): return _stack_found(words, {w: source[w] for w in words if w in source.key_to_index})
+    if hasattr(source, "key_to_index"):
+        return _stack_found(words, {w: source[w] for w in words if w in source.key_to_index})
     encoder = WordLlamaEncoder(normalize=False) if source == "wordllama" else as_encoder(source)
     vectors = np.concatenate([encode_rows(encoder, words[i:i + 4096]) for i in range(0, len(words), 4096)])
     return WordVectors(vectors, vectors.any(1))
@@ -797,7 +859,9 @@ def word_vectors(
 def _stack_found(words, found):
     "Place the vectors that were found in the order of the words."
     widths = {np.size(v) for v in found.values()}
-    if not found: raise ValueError(f"none of the {len(words)} words has a vector in this source; are both in the same language and lower-cased?")
+    if not found:
+        raise ValueError(f"none of the {len(words)} words has a vector in this source; are both in the same language "
+                         "and lower-cased?")
     if len(widths) > 1: raise ValueError(f"the vectors of the words have different widths: {sorted(widths)}")
     known = np.array([w in found for w in words])
     vectors = np.zeros((len(words), widths.pop()), np.float32)
@@ -810,7 +874,8 @@ def _is_vector_file(source):
     "Tell a file of vectors from the name of an encoder."
     path = Path(source)
     if path.is_file(): return True
-    if {".txt", ".vec", ".bin", ".w2v", ".glove"} & set(path.suffixes): raise FileNotFoundError(f"there is no file of word vectors at {path}")
+    if {".txt", ".vec", ".bin", ".w2v", ".glove"} & set(path.suffixes):
+        raise FileNotFoundError(f"there is no file of word vectors at {path}")
     return False
 
 # %% ../nbs/01_embedding.ipynb #6a8fa3f9
@@ -826,7 +891,8 @@ def read_word_file(
     first = start.split(b"\n", 1)[0].split()
     header = tuple(map(int, first)) if len(first) == 2 and all(f.isdigit() for f in first) else None
     binary = header and any(byte < 9 or 13 < byte < 32 for byte in start)
-    with opened(path, "rb") as file: return (_read_binary_words if binary else _read_text_words)(path, file, words, header)
+    with opened(path, "rb") as file:
+        return (_read_binary_words if binary else _read_text_words)(path, file, words, header)
 
 # %% ../nbs/01_embedding.ipynb #cf2c71f8
 def _read_text_words(path, file, words, header):
@@ -837,12 +903,17 @@ def _read_text_words(path, file, words, header):
         line = line.rstrip()
         if width is None: width = line.count(b" ")
         word, *numbers = line.rsplit(b" ", width)
-        if len(numbers) != width or width < 1: raise ValueError(f"{path}, line {number}: expected a word and {width} numbers, found {line[:60].decode('utf8', 'replace')!r}")
+        if len(numbers) != width or width < 1:
+            raise ValueError(f"{path}, line {number}: expected a word and {width} numbers, found "
+                             f"{line[:60].decode('utf8', 'replace')!r}")
         name = word.decode("utf8", "replace")
         if name in words and name not in found:
             try: found[name] = np.array(numbers, dtype=np.float32)
-            except ValueError as error: raise ValueError(f"{path}, line {number}: expected {width} numbers after {name!r} ({error})") from error
-    if header and number - 1 != header[0]: raise ValueError(f"{path}, line {number}: the first line promises {header[0]} words, the file holds {number - 1}; it is cut short or damaged")
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: expected {width} numbers after {name!r} ({error})") from error
+    if header and number - 1 != header[0]:
+        raise ValueError(f"{path}, line {number}: the first line promises {header[0]} words, the file holds "
+                         f"{number - 1}; it is cut short or damaged")
     return found
 
 def _read_binary_words(path, file, words, header):
@@ -853,7 +924,8 @@ def _read_binary_words(path, file, words, header):
         word = bytearray()
         while (byte := file.read(1)) not in (b" ", b"") and len(word) < 10_000: word += byte
         data = file.read(4 * width)
-        if byte != b" " or len(data) != 4 * width: raise ValueError(f"{path}, entry {entry} of {n_words}: the file is cut short or damaged")
+        if byte != b" " or len(data) != 4 * width:
+            raise ValueError(f"{path}, entry {entry} of {n_words}: the file is cut short or damaged")
         name = word.lstrip(b"\n").decode("utf8", "replace")
         if name in words and name not in found: found[name] = np.frombuffer(data, dtype="<f4").copy()
     return found

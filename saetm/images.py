@@ -485,7 +485,7 @@ def embed_images_to_shards(
     batch_size=32,                  # pictures in a batch, 1 or more
     dtype="float32",                # "float32" or "float16": how the numbers are stored
     device=None,                    # where to load an encoder given by name
-    on_step=None,                   # called as on_step(step, {"done": pictures, "total": D}), at step 0 with those made before
+    on_step=None,                   # called as on_step(step, {"done": pictures, "total": D}), first with those there
 ) -> Embeddings:                    # the shards, opened; row i is picture `read_image_check(folder).good[i]`
     "Embed pictures into shards; a second call makes only what is missing."
     images = load_images(images)
