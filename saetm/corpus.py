@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['LANGUAGES', 'need', 'atomic_path', 'write_json', 'read_json', 'check_documents', 'file_kind', 'Field', 'json_form',
            'source_files', 'open_hub', 'Table', 'load_documents', 'tokenize', 'stop_words', 'make_lemmatizer',
-           'BagOfWords', 'count_shard', 'select_words', 'merge_shards', 'count_words', 'save_bow', 'load_bow',
-           'load_authors_bow', 'save_authors_bow']
+           'BagOfWords', 'count_shard', 'select_words', 'merge_shards', 'move_columns', 'count_parts', 'count_words',
+           'save_bow', 'write_vocabulary', 'load_bow', 'read_bow', 'load_authors_bow', 'save_authors_bow']
 
 # %% ../nbs/00_corpus.ipynb #6dd6ce02
 import csv, gzip, importlib, json, math, numbers, os, re, sys, warnings, zipfile, zlib
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -798,21 +798,25 @@ def merge_shards(
     stops = set().union(*[shard.settings["stop_words_met"] for shard in shards])
     pruning = dict(seen=len(words) + len(stops), stop_words=len(stops), **dropped, kept=len(kept))
     if not len(kept): raise ValueError(_nothing_left(pruning, n_docs, min_df, max_df))
-    parts = [_move_columns(shard.counts, place, kept, len(words)) for shard, place in zip(shards, places)]
+    target = np.full(len(words), -1, np.int32)
+    target[kept] = np.arange(len(kept), dtype=np.int32)
+    parts = [move_columns(shard.counts, target[place], len(kept)) for shard, place in zip(shards, places)]
     counts = sparse.vstack(parts, format="csr")
     settings |= dict(min_df=min_df, max_df=max_df, max_words=max_words, pruning=pruning)
     return BagOfWords(counts, [words[i] for i in kept], doc_freq[kept], n_empty, settings)
 
 # %% ../nbs/00_corpus.ipynb #ab74d24e
-def _move_columns(counts, place, kept, n_words):
-    "Return a shard's counts on the kept columns of the common vocabulary; `place` is increasing, so order is kept."
-    target = np.full(n_words, -1, np.int32)
-    target[kept] = np.arange(len(kept), dtype=np.int32)
-    index = target[place][counts.indices] if counts.nnz else counts.indices
+def move_columns(
+    counts,      # (n, W) counts, CSR
+    target,      # (W,) new place of each column, -1 for one to drop
+    n_columns,   # number of columns V afterwards
+):               # (n, V) counts, sorted
+    "Move columns of a count matrix to other places."
+    index = target[counts.indices] if counts.nnz else counts.indices
     stay = index >= 0
     ends = np.concatenate([[0], np.cumsum(stay)])[counts.indptr]
-    moved = sparse.csr_matrix((counts.data[stay], index[stay], ends), shape=(counts.shape[0], len(kept)))
-    moved.has_sorted_indices = True
+    moved = sparse.csr_matrix((counts.data[stay], index[stay], ends), shape=(counts.shape[0], n_columns))
+    moved.sort_indices()
     return moved
 
 def _stack_given(shards, settings, n_empty):
@@ -824,26 +828,39 @@ def _stack_given(shards, settings, n_empty):
     return BagOfWords(counts, shards[0].vocabulary, _doc_freq(counts), n_empty, settings)
 
 # %% ../nbs/00_corpus.ipynb #9eaa5619
-def _count_parallel(docs, vocabulary, tokenizer, language, lemmas, n_jobs, on_step):
-    "Return the shards of `docs`, counted in `n_jobs` processes, in the order of the documents."
-    try: ForkingPickler.dumps(tokenizer)
+def count_parts(
+    parts,    # lists of documents
+    how,      # vocabulary, tokenizer, language and lemmas, as for `count_shard`
+    n_jobs,   # processes, 1 or more
+):            # yields the counts of each part, in order
+    "Count parts of a collection in processes, a few at a time."
+    if n_jobs == 1:
+        for part in parts: yield count_shard(part, *how)
+        return
+    try: ForkingPickler.dumps(how[1])
     except Exception as error:
         raise TypeError(f"the tokenizer cannot be sent to other processes ({error}): define it with def at the top of "
                         "a module, or set n_jobs=1") from error
-    size = max(1, min(5000, -(-len(docs) // (4 * n_jobs))))
-    parts = [docs[start:start + size] for start in range(0, len(docs), size)]
-    shards, done = [], 0
-    with ProcessPoolExecutor(n_jobs, mp_context=get_context("fork" if sys.platform == "linux" else "spawn")) as pool:
-        jobs = [pool.submit(count_shard, part, vocabulary, tokenizer, language, lemmas) for part in parts]
+    method, waiting = get_context("fork" if sys.platform == "linux" else "spawn"), deque()
+    with ProcessPoolExecutor(n_jobs, mp_context=method) as pool:
         try:
-            for step, (job, part) in enumerate(zip(jobs, parts), 1):
-                shards.append(job.result())
-                done += len(part)
-                if on_step: on_step(step, dict(done=done, total=len(docs)))
+            for part in parts:
+                waiting.append(pool.submit(count_shard, part, *how))
+                if len(waiting) > 2 * n_jobs: yield waiting.popleft().result()
+            while waiting: yield waiting.popleft().result()
         except BrokenProcessPool as error:
             raise RuntimeError("a counting process ended unexpectedly; it may have run out of memory, or could not "
                                "import the tokenizer: set n_jobs=1") from error
         finally: pool.shutdown(cancel_futures=True)
+
+def _count_parallel(docs, how, n_jobs, on_step):
+    "Return the shards of `docs`, counted in `n_jobs` processes, in the order of the documents."
+    part_docs = max(1, min(5000, -(-len(docs) // (4 * n_jobs))))
+    parts = (docs[start:start + part_docs] for start in range(0, len(docs), part_docs))
+    shards = []
+    for step, shard in enumerate(count_parts(parts, how, n_jobs), 1):
+        shards.append(shard)
+        if on_step: on_step(step, dict(done=min(step * part_docs, len(docs)), total=len(docs)))
     return shards
 
 # %% ../nbs/00_corpus.ipynb #3245cd45
@@ -861,9 +878,8 @@ def count_words(
     if not isinstance(n_jobs, numbers.Integral) or n_jobs < 1 and n_jobs != -1:
         raise ValueError(f"n_jobs must be an integer >= 1, or -1 for one process a core, got {n_jobs!r}")
     n_jobs = min(os.cpu_count() if n_jobs == -1 else n_jobs, len(docs))
-    how = words.tokenizer, words.language, words.lemmas
-    if n_jobs == 1: shards = [count_shard(docs, vocabulary, *how, on_step)]
-    else: shards = _count_parallel(docs, _check_vocabulary(vocabulary), *how, n_jobs, on_step)
+    how = _check_vocabulary(vocabulary), words.tokenizer, words.language, words.lemmas
+    shards = [count_shard(docs, *how, on_step)] if n_jobs == 1 else _count_parallel(docs, how, n_jobs, on_step)
     return merge_shards(shards, words.min_df, words.max_df, words.max_words)
 
 # %% ../nbs/00_corpus.ipynb #3ca1bd91
@@ -874,8 +890,16 @@ def save_bow(
     "Write counts.npz and vocabulary.json into a folder."
     counts = sparse.csr_matrix(bow.counts)
     with atomic_path(Path(path)/"counts.npz") as temporary: sparse.save_npz(temporary, counts)
-    facts = dict(words=list(bow.vocabulary), doc_freq=bow.doc_freq, n_docs=counts.shape[0], n_empty=bow.n_empty)
-    write_json(Path(path)/"vocabulary.json", dict(**facts, checksum=_checksum(counts), settings=bow.settings))
+    write_vocabulary(path, bow, _checksum(counts))
+
+def write_vocabulary(
+    path,             # folder of the counts
+    bow: BagOfWords,  # whose words to write
+    checksum,         # of the counts
+):
+    "Write vocabulary.json, which says that the counts beside it are whole."
+    facts = dict(words=list(bow.vocabulary), doc_freq=bow.doc_freq, n_docs=bow.counts.shape[0], n_empty=bow.n_empty)
+    write_json(Path(path)/"vocabulary.json", dict(**facts, checksum=checksum, settings=bow.settings))
 
 # %% ../nbs/00_corpus.ipynb #6e920085
 def _checksum(counts):
@@ -900,17 +924,30 @@ def load_bow(
     path,         # folder written by `save_bow`
 ) -> BagOfWords:  # the same counts
     "Read a bag of words from its folder, checking that its two files belong together."
-    path, remedy = Path(path), "count again with `saetm bow`, or with count_words and save_bow"
-    if not (path/"vocabulary.json").exists(): raise FileNotFoundError(f"no file {path/'vocabulary.json'}; {remedy}")
-    facts = read_json(path/"vocabulary.json", remedy)
+    def read(remedy):
+        counts = _load_csr(Path(path)/"counts.npz", remedy)
+        return counts, _checksum(counts)
+    return read_bow(path, "counts.npz", read)
+
+def read_bow(
+    path,         # folder with vocabulary.json
+    name,         # file or folder of the counts in it
+    read,         # remedy -> counts (D, V), their checksum
+) -> BagOfWords:  # the counts and their words
+    "Read a bag of words whose counts are stored in any form."
+    remedy = "count again with `saetm bow`, or with count_words and save_bow"
+    path, file = Path(path), Path(path)/"vocabulary.json"
+    if not file.exists(): raise FileNotFoundError(f"no file {file}; {remedy}")
+    facts = read_json(file, remedy)
     missing = {"words", "doc_freq", "n_docs", "n_empty", "checksum", "settings"} - set(facts)
-    if missing: raise ValueError(f"{path/'vocabulary.json'}: {', '.join(sorted(missing))} missing; {remedy}")
-    counts = _load_csr(path/"counts.npz", remedy)
-    if counts.shape != (facts["n_docs"], len(facts["words"])) or _checksum(counts) != facts["checksum"]:
-        raise ValueError(f"{path/'counts.npz'} {counts.shape} does not belong to vocabulary.json "
-                         f"({facts['n_docs']}, {len(facts['words'])}): one of them is of another run; {remedy}")
-    return BagOfWords(counts, facts["words"], np.array(facts["doc_freq"], np.int64), facts["n_empty"],
-                      facts["settings"])
+    if missing: raise ValueError(f"{file}: {', '.join(sorted(missing))} missing; {remedy}")
+    counts, checksum = read(remedy)
+    shape = facts["n_docs"], len(facts["words"])
+    if counts.shape != shape or checksum != facts["checksum"]:
+        raise ValueError(f"{path/name} {counts.shape} does not belong to vocabulary.json {shape}: "
+                         f"one of them is of another run; {remedy}")
+    doc_freq = np.array(facts["doc_freq"], np.int64)
+    return BagOfWords(counts, facts["words"], doc_freq, facts["n_empty"], facts["settings"])
 
 # %% ../nbs/00_corpus.ipynb #97e9b3a4
 def _authors_fields(facts, path, names):

@@ -13,19 +13,16 @@ import json
 import shutil
 import tempfile
 import zlib
-from collections import deque
-from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 import os
-import sys
 
 import numpy as np
 from scipy import sparse
 
 from .corpus import (BagOfWords, Table, _check_language, _check_vocabulary, _document_bounds, _nothing_left,
-                          atomic_path, count_shard, load_bow, read_json, save_bow, source_files, write_json)
+                          atomic_path, count_parts, load_bow, move_columns, read_bow, read_json, save_bow,
+                          source_files, write_json, write_vocabulary)
 from .embedding import _add_document, documents_checksum
 from .ranks import check_shared, broadcast, is_first, part, size, wait
 from .sparse_shards import SparseWriter, collect_rows, column_nnz, open_sparse, read_manifest
@@ -168,23 +165,12 @@ def _save_part(folder, index, shard):
         words=shard.vocabulary, n_docs=shard.counts.shape[0], doc_freq=shard.doc_freq, n_empty=shard.n_empty,
         settings=shard.settings))
 
-def _counted(docs, todo, part_docs, n_jobs, arguments):
-    "Yield the number and the counts of some parts, counted in `n_jobs` processes, a few at a time."
-    parts = ((i, docs[i * part_docs:(i + 1) * part_docs]) for i in todo)
-    if n_jobs == 1:
-        for i, texts in parts: yield i, count_shard(texts, *arguments)
-        return
-    with ProcessPoolExecutor(n_jobs, mp_context=get_context("fork" if sys.platform == "linux" else "spawn")) as pool:
-        waiting = deque()
-        for i, texts in parts:
-            waiting.append((i, pool.submit(count_shard, texts, *arguments)))
-            if len(waiting) > 2 * n_jobs: first, job = waiting.popleft(); yield first, job.result()
-        for i, job in waiting: yield i, job.result()
-
 def _count_missing(docs, folder, todo, part_docs, n_jobs, arguments, on_step):
     "Count the missing parts, each rank its share of them, neighbours in the file, and wait until all are there."
     n_docs, before = len(docs), -(-len(docs) // part_docs) - len(todo)
-    for counted, (i, shard) in enumerate(_counted(docs, todo[part(len(todo))], part_docs, n_jobs, arguments), 1):
+    todo = todo[part(len(todo))]
+    parts = (docs[i * part_docs:(i + 1) * part_docs] for i in todo)
+    for counted, (i, shard) in enumerate(zip(todo, count_parts(parts, arguments, n_jobs)), 1):
         _save_part(folder, i, shard)
         done = min(n_docs, (before + size() * counted) * part_docs)            # the other ranks are as far
         if on_step: on_step(i + 1, dict(done=done, total=n_docs))
@@ -208,12 +194,7 @@ def _moved(folder, index, column, n_words):
     "Read the counts of a part on the columns of the vocabulary."
     counts, words = sparse.load_npz(folder / f"{index:05d}.npz"), read_json(folder / f"{index:05d}.json")["words"]
     place = np.fromiter((column.get(word, -1) for word in words), np.int32, len(words))
-    where = place[counts.indices] if counts.nnz else counts.indices
-    stay = where >= 0
-    ends = np.concatenate([[0], np.cumsum(stay)])[counts.indptr]
-    moved = sparse.csr_matrix((counts.data[stay], where[stay], ends), shape=(counts.shape[0], n_words))
-    moved.sort_indices()
-    return moved
+    return move_columns(counts, place, n_words)
 
 # %% ../nbs/01c_streams.ipynb #c0de1001
 def _join_parts(folder, parts, n_parts, n_docs, vocabulary, most_words, min_df, max_df, max_words):
@@ -277,9 +258,7 @@ def _put_in_place(folder, counts, bow):
     shutil.rmtree(folder / "counts", ignore_errors=True)
     os.replace(counts, folder / "counts")
     bow = bow._replace(counts=open_sparse(folder / "counts"))
-    about = dict(words=list(bow.vocabulary), doc_freq=bow.doc_freq, n_docs=bow.counts.shape[0], n_empty=bow.n_empty,
-                 checksum=read_manifest(folder / "counts")["crc32"], settings=bow.settings)
-    write_json(folder / "vocabulary.json", about)
+    write_vocabulary(folder, bow, read_manifest(folder / "counts")["crc32"])
     return bow
 
 # %% ../nbs/01c_streams.ipynb #ccc5e002
@@ -287,19 +266,10 @@ def open_bow(
     folder,             # folder written by `save_bow` or `count_to_shards`
 ) -> BagOfWords:        # the counts, in memory where they are small, otherwise over memory maps
     "Open a bag of words, large or small, checking that its files belong together."
-    folder, remedy = Path(folder), "count again with `saetm bow`"
+    folder = Path(folder)
     if not (folder / "counts" / "manifest.json").exists(): return load_bow(folder)
-    path = folder / "vocabulary.json"
-    if not path.exists(): raise FileNotFoundError(f"no file {path}; {remedy}")
-    facts, counts = read_json(path, remedy), open_sparse(folder / "counts")
-    missing = {"words", "doc_freq", "n_docs", "n_empty", "checksum", "settings"} - set(facts)
-    if missing: raise ValueError(f"{path}: {', '.join(sorted(missing))} missing; {remedy}")
-    shape = facts["n_docs"], len(facts["words"])
-    if counts.shape != shape or read_manifest(folder / "counts")["crc32"] != facts["checksum"]:
-        raise ValueError(f"{folder / 'counts'} {counts.shape} does not belong to vocabulary.json {shape}: "
-                         f"one of them is of another run; {remedy}")
-    doc_freq = np.array(facts["doc_freq"], np.int64)
-    return BagOfWords(counts, facts["words"], doc_freq, facts["n_empty"], facts["settings"])
+    return read_bow(folder, "counts", lambda remedy: (
+        open_sparse(folder / "counts"), read_manifest(folder / "counts")["crc32"]))
 
 
 def write_bow(
