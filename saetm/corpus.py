@@ -129,6 +129,7 @@ class Field(NamedTuple):
         if not self.optional: self.place(row, where)
         return row.get(self.name)
 
+# %% ../nbs/00_corpus.ipynb #8208fbd1
 @contextmanager
 def _open_text(path, newline=None):
     "Open a UTF-8 file; bytes that are no text raise a ValueError that names the file."
@@ -245,6 +246,7 @@ def _json_items(source):
         if mark == ",": source.peek()
     if source.peek(): source.fail("Extra data", source.at)
 
+# %% ../nbs/00_corpus.ipynb #b1a50013
 def _json_column(table, path, field):
     "Return the values of a column of {column: values}, or of the one document with its fields that the object is."
     has_text = any(isinstance(value, str) for value in table.values())
@@ -368,6 +370,17 @@ def open_hub(
     except OSError as error:
         raise OSError(f"the data set {name!r} could not be loaded ({error}); check the name and the network") from error
 
+# %% ../nbs/00_corpus.ipynb #f01de017
+def _file_names(table, field):
+    "Return the name or the folder of each .txt file, below the folder that was opened."
+    if not Path(table.source).is_dir():
+        kinds = ", ".join(kind for kind in _readers if kind != ".txt")
+        raise ValueError(f"{table.name}: titles, labels, groups and dates come from {kinds} files, or folders")
+    names = [file.relative_to(table.source) for file in table.files]
+    columns = dict(file=names, folder=[name.parent for name in names])
+    field.place(columns, table.name)
+    return [name.as_posix() for name in columns[field.name]]
+
 # %% ../nbs/00_corpus.ipynb #f01de007
 class Table:
     "Rows of files, of a data set or of a DataFrame; a column is read when it is asked for."
@@ -391,7 +404,7 @@ class Table:
     def column(self, name, hint=""):
         "Read a column; a folder of .txt files has the columns `file` and `folder`."
         kind = file_kind(self.files[0]) if self.files else ""
-        if kind == ".txt": return self._file_names(Field(name, hint))
+        if kind == ".txt": return _file_names(self, Field(name, hint))
         values = list(self._values(Field(name, hint, optional=True)))
         if kind in (".csv", ".tsv"): return _typed(values)
         if kind in (".json", ".jsonl", ".ndjson") and all(value is None for value in values):
@@ -408,16 +421,6 @@ class Table:
         kind = file_kind(self.files[0])
         if kind == ".txt" and Path(self.source).is_dir(): return map(_read_whole, self.files)
         return chain.from_iterable(_readers[kind](file, field) for file in self.files)
-
-    def _file_names(self, field):
-        "Return the name or the folder of each .txt file, below the folder that was opened."
-        if not Path(self.source).is_dir():
-            kinds = ", ".join(kind for kind in _readers if kind != ".txt")
-            raise ValueError(f"{self.name}: titles, labels, groups and dates come from {kinds} files, or folders")
-        names = [file.relative_to(self.source) for file in self.files]
-        columns = dict(file=names, folder=[name.parent for name in names])
-        field.place(columns, self.name)
-        return [name.as_posix() for name in columns[field.name]]
 
 # %% ../nbs/00_corpus.ipynb #0808ba19
 def load_documents(
@@ -511,6 +514,10 @@ _fillers = dict(
        loin lorsqu malheureusement mettre mieux oui partout pourtant prendre presque principalement probablement
        puisqu quoiqu rapidement récemment simplement totalement travers tôt uniquement venir vient vraiment
        également évidemment""",
+)
+
+# %% ../nbs/00_corpus.ipynb #5709a013
+_fillers |= dict(
     it="""addirittura alcun alcune almeno anzi appena appunto assolutamente attualmente certamente completamente
        davvero devono direttamente diverse diversi dovrebbe dovrebbero entrambe entro esattamente essa esso finché
        frequentemente generalmente giù gran infine insomma molte neanche normalmente ormai ovunque ovvero
@@ -853,6 +860,7 @@ def count_parts(
                                "import the tokenizer: set n_jobs=1") from error
         finally: pool.shutdown(cancel_futures=True)
 
+# %% ../nbs/00_corpus.ipynb #9eaa5629
 def _count_parallel(docs, how, n_jobs, on_step):
     "Return the shards of `docs`, counted in `n_jobs` processes, in the order of the documents."
     part_docs = max(1, min(5000, -(-len(docs) // (4 * n_jobs))))
@@ -978,6 +986,7 @@ def _authors_pt(path):
         raise ValueError(f"{path}: word numbers must be in 0..{len(words) - 1}, got {index.min()}..{index.max()}")
     return facts["ids"], sparse.csr_matrix((data, index, ends), shape=(len(rows), len(words))), words
 
+# %% ../nbs/00_corpus.ipynb #97e9b3b4
 def _authors_base(path):
     "Return what X_meta.json and X_bow.npz have in common."
     return re.sub(r"_(meta\.json|bow\.npz)$", "", str(path))

@@ -304,6 +304,7 @@ def open_client(
                            default_query=dict(parse_qsl(parts.query)))
     return client, base_url + service, {} if key else {"Authorization": openai.omit}
 
+# %% ../nbs/01_embedding.ipynb #dfaa8965
 @contextmanager
 def server_errors(
     url,     # address of the service
