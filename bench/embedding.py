@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from saetm.data import load_corpus
-from saetm.embedding import embed, load_encoder
+from saetm.embedding import embed, as_encoder
 
 
 def timed(function):
@@ -35,7 +35,7 @@ def main():
     from sentence_transformers import SentenceTransformer
 
     docs = load_corpus("wikipedia").text.sample(args.documents, random_state=0).tolist()
-    plain, ours = SentenceTransformer(str(get_model_path()), device="cpu"), load_encoder("all-MiniLM-L6-v2", device="cpu")
+    plain, ours = SentenceTransformer(str(get_model_path()), device="cpu"), as_encoder("all-MiniLM-L6-v2", device="cpu")
     plain.encode(docs[:32], show_progress_bar=False), embed(docs[:32], ours)
     wall, cpu, agree = [], [], 0.0
     for turn in range(args.rounds):

@@ -20,7 +20,7 @@ from scipy import sparse
 
 from saetm.corpus import count_words, write_json
 from saetm.data import load_corpus
-from saetm.embedding import load_encoder, pick_precision
+from saetm.embedding import as_encoder, pick_precision
 from saetm.emission import em_pass, fit_background
 from saetm.word_fitting import pick_visit
 from saetm.merging import cluster_features
@@ -115,7 +115,7 @@ def main():
     for D in few(1_000, 2_000, 5_000, 10_000):
         part = docs[:D // scale]
         note("counting", "documents", D, seconds_of(lambda: count_words(part), rounds=2), moved=sum(map(len, part)), per=D)
-    encoder, about = load_encoder("all-MiniLM-L6-v2", "cpu"), dict(kind="bfloat16" if pick_precision("cpu") == "bfloat16" else "float32")
+    encoder, about = as_encoder("all-MiniLM-L6-v2", "cpu"), dict(kind="bfloat16" if pick_precision("cpu") == "bfloat16" else "float32")
     multiplied = sum(weight.numel() for name, weight in encoder.weights.items() if torch.is_tensor(weight) and weight.ndim == 2 and "embeddings" not in name)
     for D in few(32, 64, 128, 256):
         tokens = sum(len(found.ids) for found in encoder.tokenizer.encode_batch(docs[:D]))

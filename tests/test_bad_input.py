@@ -173,7 +173,7 @@ def test_a_missing_column_of_titles(command, tmp_path):
     path = tmp_path / "docs.csv"
     pd.DataFrame(dict(text=DOCS, year=range(N_DOCS))).to_csv(path, index=False)
     status, _, error = command("report", path, "--title", "name", "--run", tmp_path / "run")
-    assert status == 1 and "docs.csv has no column 'name'; it has text, year" in error
+    assert status == 1 and "docs.csv has no column 'name'; it has: text, year" in error
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".csv", ".tsv", ".jsonl", ".json", ".parquet"])
@@ -1089,10 +1089,11 @@ def test_a_warning_of_a_command_is_its_message_alone(command, run_copy, monkeypa
 
 
 def test_missing_values_beside_the_documents_are_not_texts(command, run_copy, docs_file, tmp_path):
-    from saetm.cli import Source, load_column
+    from saetm.cli import Source
+    from saetm.corpus import Table
     (tmp_path / "facts.csv").write_text("party,title\nNA,None\nCon,\n,nan\n")
-    party = load_column(tmp_path / "facts.csv", "party")
-    assert party[:2] == ["NA", "Con"] and party[2] != party[2]
+    party = Table(tmp_path / "facts.csv").column("party")
+    assert party == ["NA", "Con", None]
     assert Source(str(tmp_path / "facts.csv")).texts("title") == ["None", "", "nan"]
 
 

@@ -243,7 +243,7 @@ def test_shards_and_given_captions_from_the_shell(serve, folder, tmp_path, capsy
     assert main(["caption", str(tmp_path / "shards"), "--merge", "--out", str(tmp_path / "all.jsonl")]) == 1
     assert "20 rows are described twice: 10 to 29" in capsys.readouterr().err
     assert main(["caption", str(tmp_path / "t.parquet")]) == 2
-    for bad, told in ((["--image", "picture"], "there is no column 'picture'"), (["--captioner", "clip"], "a captioner is the http address"), (["--start", "99"], "start must be in 0..60")):
+    for bad, told in ((["--image", "picture"], "has no column 'picture'"), (["--captioner", "clip"], "a captioner is the http address"), (["--start", "99"], "start must be in 0..60")):
         assert main(["caption", str(tmp_path / "t.parquet"), "--out", str(tmp_path / "x.jsonl"), *bad]) == 1
         assert told in capsys.readouterr().err
 

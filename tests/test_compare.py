@@ -108,7 +108,7 @@ def test_documents_without_a_group_take_no_part(command, run, tmp_path):
 
 
 @pytest.mark.parametrize("line, says", [
-    (["compose", "--groups", "sides"], "has no column 'sides'; it has text, side, date, era"),
+    (["compose", "--groups", "sides"], "has no column 'sides'; it has: text, side, date, era"),
     (["compose", "--groups", "side", "--text", "body"], "'body'"),
     (["compose", "--groups", "side", "--order", "left"], "at least 2 groups"),
     (["compose", "--groups", "side", "--order", "left", "middle"], "'middle' have none; known are 'left', 'right'"),

@@ -14,6 +14,7 @@ import pytest
 
 from saetm import SAETM, load_corpus
 from saetm import cli
+from saetm.corpus import Table
 from saetm.memory import Sizes
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*of the documents have no active feature")
@@ -138,8 +139,9 @@ def test_lists_in_json_folders_and_data_sets_of_the_hub_are_streamed(source, tmp
         (tmp_path / "texts" / f"{i:04}.txt").write_text(row.text, encoding="utf8")
         (tmp_path / "objects" / f"{i:04}.json").write_text(json.dumps(dict(row), indent=1), encoding="utf8")
     for i in range(0, len(table), 300): table[i:i + 300].to_json(tmp_path / "parts" / f"{i:04}.jsonl.gz", orient="records", lines=True)
-    assert all(cli.load_column(tmp_path / name, "party") == table.party.tolist() for name in ("parts", "objects", "docs.json", "lines.json"))
-    assert cli.load_column(tmp_path / "texts", "file")[1:3] == ["0001.txt", "0002.txt"]
+    for name in ("parts", "objects", "docs.json", "lines.json"):
+        assert Table(tmp_path / name).column("party") == [None if party != party else party for party in table.party]
+    assert Table(tmp_path / "texts").column("file")[1:3] == ["0001.txt", "0002.txt"]
     datasets.Dataset.from_pandas(table).save_to_disk(tmp_path / "speeches")
     monkeypatch.setattr(datasets, "load_dataset", lambda name, split: {"user/speeches": datasets.load_from_disk(tmp_path / "speeches")}[name])
     name, seen = kind if kind.startswith("hub:") else str(tmp_path / kind), []
