@@ -506,7 +506,7 @@ def test_shares_of_a_background_and_batches_out_of_range():
     from saetm import fit_sae
     from saetm.ctm import sample_words
     from saetm.training import measure_sae
-    with pytest.raises(ValueError, match="pi must be in 0..1, got 80"): sample_words(np.eye(2), np.eye(2), np.full(2, .5), pi=80)
+    with pytest.raises(ValueError, match="pi must be a number, at least 0 and at most 1, got 80"): sample_words(np.eye(2), np.eye(2), np.full(2, .5), pi=80)
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"): measure_sae(fit_sae(EMB, n_latents=16, k=4, steps=2), EMB, batch_size=0)
 
 
