@@ -21,8 +21,8 @@ from .fast.sae_cpu import sum_rows
 from .training import by_autograd, fit
 
 # %% auto #0
-__all__ = ['TRAINING', 'Words', 'read_words', 'BowBatches', 'shift_norm', 'WordLayer', 'Encoder', 'draw_gaussian', 'gaussian_kl',
-           'word_loss', 'SoftmaxLoss', 'softmax_loss', 'mixture_loss', 'n_training_steps', 'EarlyStop',
+__all__ = ['TRAINING', 'Words', 'read_words', 'RandomBatches', 'shift_norm', 'WordLayer', 'Encoder', 'draw_gaussian',
+           'gaussian_kl', 'word_loss', 'SoftmaxLoss', 'softmax_loss', 'mixture_loss', 'n_training_steps', 'EarlyStop',
            'NeuralBaseline', 'laplace_variance', 'xavier_linear', 'AVITM', 'start_word_vectors', 'ETM', 'DVAE', 'NVDM',
            'DecTM']
 
@@ -63,17 +63,15 @@ def read_words(
     return Words(*(torch.from_numpy(array).to(device) for array in arrays), counts.shape[1])
 
 # %% ../nbs/13_vae_baselines.ipynb #c93a3616
-class BowBatches:
-    "Documents in random order: `batches(i)` is batch i, `Words` of `batch_size` documents, the same at every call."
+class RandomBatches:
+    "Documents in random order: `batches(i)` is batch i, row numbers (batch_size,), the same at every call."
     def __init__(
         self,
-        counts,           # word counts (D, V), CSR
+        n_docs,           # D
         batch_size=200,   # documents a batch; more than D means D
         seed=0,           # seed of the order
-        device="cpu",     # where the batches are wanted
     ):
-        self.counts, self.seed, self.device, self.n_docs = counts, seed, device, counts.shape[0]
-        self.batch_size, self.epoch = min(batch_size, self.n_docs), None
+        self.n_docs, self.batch_size, self.seed, self.epoch = n_docs, min(batch_size, n_docs), seed, None
 
     def order(self, epoch):
         "Return the documents (D,) in the order of one pass."
@@ -82,13 +80,9 @@ class BowBatches:
             self.shuffled = np.random.default_rng([self.seed, epoch]).permutation(self.n_docs)
         return self.shuffled
 
-    def rows(self, i):
-        "Return the documents (batch_size,) of batch i."
+    def __call__(self, i):
         epoch, place = np.divmod(np.arange(i * self.batch_size, (i + 1) * self.batch_size), self.n_docs)
         return np.concatenate([self.order(e)[place[epoch == e]] for e in np.unique(epoch)])
-
-    def __call__(self, i): return read_words(self.counts, self.rows(i), self.device)
-
 
 # %% ../nbs/13_vae_baselines.ipynb #237839a7
 def shift_norm(
@@ -99,7 +93,7 @@ def shift_norm(
     norm.weight.requires_grad_(False)
     return norm
 
-
+# %% ../nbs/13_vae_baselines.ipynb #5ee2faae
 class WordLayer(nn.Module):
     "Linear layer from word counts: `Words` of n documents -> (n, width)."
     def __init__(
@@ -113,7 +107,6 @@ class WordLayer(nn.Module):
         self.bias = nn.Parameter(start.bias.detach())                       # (width,)
 
     def forward(self, docs): return sum_rows(docs.words, self.table, docs.starts, docs.counts) + self.bias
-
 
 # %% ../nbs/13_vae_baselines.ipynb #736ad1c4
 class Encoder(nn.Module):
@@ -171,7 +164,7 @@ def word_loss(
     "Measure how badly the words are explained."
     return -(docs.dense() * log_p).sum(1)
 
-
+# %% ../nbs/13_vae_baselines.ipynb #b45cbd92
 class SoftmaxLoss(torch.autograd.Function):
     "`word_loss` where log p is the log softmax of logits, with its gradient written down."
     @staticmethod
@@ -187,14 +180,13 @@ class SoftmaxLoss(torch.autograd.Function):
         slope = (logits - total).exp_().mul_(lengths * gradient[:, None])                        # (n, V)
         return slope.index_put_((doc, context.docs.words), -context.docs.counts * gradient[doc], accumulate=True), None
 
-
+# %% ../nbs/13_vae_baselines.ipynb #4b67c942
 def softmax_loss(
     docs,                  # Words of n documents
     logits,                # of which p(word | document) is the softmax (n, V)
 ) -> torch.Tensor:         # nats of each document (n,)
     "Measure how badly a softmax explains the words."
     return SoftmaxLoss.apply(logits, docs)
-
 
 # %% ../nbs/13_vae_baselines.ipynb #39578f74
 def mixture_loss(
@@ -292,13 +284,14 @@ def _fit(self:NeuralBaseline, counts, emb, on_step):
     self.net_.eval().requires_grad_(False)
     self.components_ = self.topics().cpu().numpy()
 
+# %% ../nbs/13_vae_baselines.ipynb #a70eec00
 @patch
 def _train(self:NeuralBaseline, counts, emb, on_step):
     settings, n_docs = self.settings_, counts.shape[0]
     n_out = int(settings["held_out"] * n_docs)
     order = np.random.default_rng([self.seed, 1]).permutation(n_docs)
     out, kept = np.split(order, [n_out if n_out >= 10 else 0])                  # a mean of fewer says nothing
-    batches = BowBatches(counts[kept], settings["batch_size"], self.seed)
+    batches = RandomBatches(len(kept), settings["batch_size"], self.seed)
     self.steps_ = n_training_steps(len(kept), settings["batch_size"], settings["epochs"], settings["min_steps"])
     self.step_, self.watch_ = 0, None
     def read(rows): return self.read(counts, emb, rows)
@@ -311,7 +304,7 @@ def _train(self:NeuralBaseline, counts, emb, on_step):
                                      fused=torch.device(settings["device"]).type != "mps")
         if len(out):
             self.watch_ = EarlyStop(self.net_, lambda: self._loss_of(read, out), settings["patience"], self.steps_ // 3)
-        fit(by_autograd(self._objective, optimizer), lambda i: read(kept[batches.rows(i)]), self.steps_, optimizer,
+        fit(by_autograd(self._objective, optimizer), lambda i: read(kept[batches(i)]), self.steps_, optimizer,
             on_step=on_step, stop=self.watch_)
         if self.watch_: self.watch_.restore_()
 
