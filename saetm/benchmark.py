@@ -147,6 +147,7 @@ class Corpus(NamedTuple):
     tokens: object     # Tokens, for C_V
     about: dict        # where it came from
 
+# %% ../nbs/15_benchmark.ipynb #bea5b207
 def open_corpus(
     out,               # folder of the benchmark
     name,              # name of a prepared corpus
@@ -370,6 +371,7 @@ def run_job(
             score_cell(out, cell, corpus, asked, dict(judge=judge, trials=trials))
         except Exception as error: save_fit(out, cell, stamps[cell], error=_describe(error))
 
+# %% ../nbs/15_benchmark.ipynb #d9bb7442
 def _describe(error):
     "Describe an error by its kind, its message and where it was raised."
     where = traceback.extract_tb(error.__traceback__)[-1]
@@ -411,6 +413,7 @@ def _start_job(job, threads, out, *asked):
         os.environ.update(before)
     return process
 
+# %% ../nbs/15_benchmark.ipynb #250ef777
 def _run_jobs(todo, jobs, out, *asked):
     "Run jobs, so many at a time, 0 for none but this process; yield each with its process when it has ended."
     todo, threads, running = list(todo), max(1, (os.cpu_count() or 1) // max(1, jobs)), {}
@@ -427,6 +430,7 @@ def _run_jobs(todo, jobs, out, *asked):
             process.join()
             yield job, process
 
+# %% ../nbs/15_benchmark.ipynb #9ba1d43a
 def _exit_reason(process):
     "Describe how a process ended."
     if process is None or process.exitcode is None: return "no result"
@@ -493,6 +497,7 @@ def gather(
     rank = table.model.map(order).fillna(len(order))
     return table.iloc[np.lexsort((table.seed, rank, table.n_topics, table.corpus))].reset_index(drop=True)
 
+# %% ../nbs/15_benchmark.ipynb #d0a3a0c6
 def _cell_row(folder):
     "Read the files of a cell into one row."
     cell, path = read_json(folder / "cell.json"), folder / "scores.json"
@@ -540,6 +545,7 @@ def format_benchmark(
               for row in table[table.status == "failed"].itertuples()]
     return "\n".join(lines).rstrip() + "\n"
 
+# %% ../nbs/15_benchmark.ipynb #99bc5f10
 def _markdown_table(names, rows):
     "Return the lines of a table; a row holds a text for each name."
     cells = [[row[name] for name in names] for row in rows]
@@ -601,6 +607,7 @@ def compare_models(
     return pd.DataFrame({name: {score: _difference(models[ours], cells, score)[-1] for score in there}
                          for name, cells in models.items() if name != ours}).T
 
+# %% ../nbs/15_benchmark.ipynb #b7e6ed02
 def compare_numbers(
     table,                     # table of cells, of one corpus
     score="c_r",               # a score with an interval
@@ -616,6 +623,7 @@ def compare_numbers(
         if all(map(len, parts)): rows[name] = dict(zip((*numbers, "change"), _difference(*parts, score)))
     return pd.DataFrame(rows).T
 
+# %% ../nbs/15_benchmark.ipynb #cdb4c031
 def _check_scores(table, *scores):
     "Raise unless the table has these scores."
     missing = [score for score in scores if score not in table]
