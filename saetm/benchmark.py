@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from .baselines import BASELINES, baseline_words, fit_baseline
+from .baselines import BASELINES, POSITIVE, baseline_words, find_baseline, fit_baseline
 from .corpus import atomic_path, count_words, load_bow, load_documents, read_json, save_bow, write_json
 from .data import corpus_names, load_corpus
 from .embedding import documents_checksum, embed_to_shards, open_embeddings
@@ -30,9 +30,10 @@ from .evaluation import score_documents, score_words
 from .judges import judge_parts, make_judge
 from .metrics import token_sequences
 from .model import RECIPES, SAETM, interpret_features
-from .settings import EmissionSettings, SAESettings, check_settings, default_min_df, settings_of
-from .sae import check_count, check_number, load_sae, save_sae
+from .run import Run
+from .sae import load_sae, save_sae
 from .sae_fitting import fit_sae
+from .settings import COUNT, EmissionSettings, Number, SAESettings, check_settings, default_min_df, settings_of
 import saetm.embedding_baselines
 
 # %% auto #0
@@ -70,20 +71,22 @@ def plan_cells(
 ) -> list[Cell]:           # all combinations; those of the first T and the first seed come first
     "List the cells of a benchmark."
     for name, value in dict(corpora=corpora, models=models, n_topics=n_topics, seeds=seeds).items():
-        if isinstance(value, str) or value is not None and not hasattr(value, "__iter__"): raise TypeError(f"{name} must be a list, got {value!r}")
+        if isinstance(value, str) or value is not None and not hasattr(value, "__iter__"):
+            raise TypeError(f"{name} must be a list, got {value!r}")
     known = benchmark_models()
     models = known if models is None else list(models)
     unknown = [name for name in models if name not in known]
     if unknown: raise ValueError(f"no model is called {unknown[0]!r}; known are {', '.join(known)}")
     for name, values, least in (("n_topics", n_topics, 2), ("seeds", seeds, 0)):
         if not len(values): raise ValueError(f"{name} is empty: a benchmark needs at least one")
-        for value in values:
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least: raise ValueError(f"{name} must be whole numbers, {least} or more, got {value!r}")
-    return list(dict.fromkeys(Cell(corpus, model, int(T), int(seed)) for T in n_topics for seed in seeds for corpus in corpora for model in models))
+        for value in values: Number(least, whole=True).check(name, value)
+    return list(dict.fromkeys(Cell(corpus, model, int(T), int(seed))
+                              for T in n_topics for seed in seeds for corpus in corpora for model in models))
 
 # %% ../nbs/15_benchmark.ipynb #ec922984
 _columns = {   # corpus of the package -> column of text, column of labels, most documents
-    "wikipedia": ("text", "topic", None), "commons": ("text", None, None), "tweets": ("text", None, 10_000), "openmoji": ("caption", "group", None),
+    "wikipedia": ("text", "topic", None), "commons": ("text", None, None), "tweets": ("text", None, 10_000),
+    "openmoji": ("caption", "group", None),
 }
 
 # %% ../nbs/15_benchmark.ipynb #055fc4b8
@@ -96,11 +99,13 @@ def read_source(
     "Read the documents of a benchmark, and their labels."
     if source in corpus_names():
         (text, label, most), table = _columns[source], load_corpus(source)
-        docs, labels, limit = table[text].tolist(), None if label is None else table[label].astype(str).tolist(), limit or most
+        docs, limit = table[text].tolist(), limit or most
+        labels = None if label is None else table[label].astype(str).tolist()
     else:
         docs = load_documents(source, text)
         labels = None if label is None else list(map(str, load_documents(source, label)))
-    if limit is None or check_count(limit, "limit") >= len(docs): return docs, labels
+    COUNT._replace(none=True).check("limit", limit)
+    if limit is None or limit >= len(docs): return docs, labels
     rows = np.random.default_rng(0).permutation(len(docs))[:limit]
     return [docs[row] for row in rows], labels and [labels[row] for row in rows]
 
@@ -116,17 +121,20 @@ def prepare_corpus(
     on_step=None,                 # as for `embed_to_shards`
     **settings,                   # settings of `count_words`
 ) -> str:                         # name of the corpus in this benchmark
-    "Count the words of a corpus and embed it: corpora/<name>/; what is there is used."
+    "Count the words of a corpus and embed it in corpora/<name>/, unless that is done."
     name = source if source in corpus_names() else Path(source).stem
-    folder, docs = Path(out) / "corpora" / name, read_source(source, text, label, limit)[0]
+    run, docs = Run(Path(out) / "corpora" / name), read_source(source, text, label, limit)[0]
     settings = {"min_df": default_min_df(len(docs)), **settings}
-    about = dict(source=os.fspath(source), text=text, label=label, limit=limit, encoder=encoder, checksum=documents_checksum(docs), settings={k: str(v) for k, v in settings.items()})
-    stored = read_json(folder / "corpus.json") if (folder / "corpus.json").exists() else None
-    if stored not in (None, about): raise ValueError(f"{folder} was prepared from others: {', '.join(k for k in about if about[k] != stored.get(k))} changed; name another folder")
-    if stored is None:
-        save_bow(folder / "bow", count_words(docs, **settings))
-        embed_to_shards(docs, folder / "embeddings", encoder, shard_rows=1024, device=device, on_step=on_step)
-        write_json(folder / "corpus.json", about)
+    about = dict(source=os.fspath(source), text=text, label=label, limit=limit, encoder=encoder,
+                 checksum=documents_checksum(docs), settings={key: str(value) for key, value in settings.items()})
+    stored = read_json(run / "corpus.json") if (run / "corpus.json").exists() else None
+    if stored not in (None, about):
+        changed = ", ".join(key for key in about if about[key] != stored.get(key))
+        raise ValueError(f"{run} was prepared from other input: {changed} changed; name another folder")
+    run.make("bow", about, lambda: save_bow(run / "bow", count_words(docs, **settings)))
+    run.make("embeddings", about, lambda: embed_to_shards(docs, run / "embeddings", encoder, shard_rows=1024,
+                                                          device=device, on_step=on_step))
+    if stored is None: write_json(run / "corpus.json", about)
     return name
 
 # %% ../nbs/15_benchmark.ipynb #6943c786
@@ -139,6 +147,7 @@ class Corpus(NamedTuple):
     tokens: object     # Tokens, for C_V
     about: dict        # where it came from
 
+# %% ../nbs/15_benchmark.ipynb #bea5b207
 def open_corpus(
     out,               # folder of the benchmark
     name,              # name of a prepared corpus
@@ -147,8 +156,10 @@ def open_corpus(
     folder = Path(out) / "corpora" / name
     about, bow = read_json(folder / "corpus.json"), load_bow(folder / "bow")
     docs, labels = read_source(about["source"], about["text"], about["label"], about["limit"])
-    if documents_checksum(docs) != about["checksum"]: raise ValueError(f"the documents of {about['source']} are not those that {folder} was prepared from")
-    return Corpus(name, bow, np.asarray(open_embeddings(folder / "embeddings"), np.float32), labels, token_sequences(docs, vocabulary=bow.vocabulary), about)
+    if documents_checksum(docs) != about["checksum"]:
+        raise ValueError(f"the documents of {about['source']} are not those that {folder} was prepared from")
+    emb = np.asarray(open_embeddings(folder / "embeddings"), np.float32)
+    return Corpus(name, bow, emb, labels, token_sequences(docs, vocabulary=bow.vocabulary), about)
 
 # %% ../nbs/15_benchmark.ipynb #818de069
 class Stopwatch:
@@ -167,11 +178,24 @@ def peak_memory() -> float:   # megabytes
 
 # %% ../nbs/15_benchmark.ipynb #3f32e79a
 class Fitted(NamedTuple):
-    "What a model says of a corpus, and what that cost."
+    "The topics of a cell, and what they cost."
     words: list        # strongest 50 words of each topic
     shares: object     # topic shares (D, T), CSR float32
     cost: dict         # seconds of fitting and of `transform`, seconds of what is made once for any T, megabytes
 
+
+def _trained_sae(folder, corpus, model, given):
+    "Train an SAE, or read it where that is done; return it and what training it cost."
+    settings = settings_of(model, SAESettings)
+    key = "-".join(f"{name}={given[name]}" for name in sorted(given) if name in settings) or "defaults"
+    kept = Path(folder) / f"seed{model.seed}" / key
+    if not (kept / "cost.json").exists():
+        watch = Stopwatch()
+        save_sae(kept, fit_sae(corpus.emb, seed=model.seed, **settings), {})
+        write_json(kept / "cost.json", watch.lap())
+    return load_sae(kept), read_json(kept / "cost.json")
+
+# %% ../nbs/15_benchmark.ipynb #15rv0001
 def fit_own(
     cells,             # cells of saetm's own models, of one corpus and one seed
     corpus,            # Corpus
@@ -179,41 +203,34 @@ def fit_own(
     folder,            # where to keep the SAE
 ):                     # yields (cell, Fitted)
     "Train one SAE, learn words once for each recipe, merge once for each number of topics."
-    watch, seed = Stopwatch(), cells[0].seed
-    for model in dict.fromkeys(cell.model for cell in cells):
-        given = settings.get(model, {})
-        recipe = OWN_MODELS[model]
-        topics = SAETM(2, recipe=recipe, seed=seed, **given)
-        of_sae = {name: given[name] for name in sorted(given) if name in settings_of(topics, SAESettings)}
-        key = "-".join(f"{name}={value}" for name, value in of_sae.items()) or "defaults"
-        kept = Path(folder) / f"seed{seed}" / key
-        if not (kept / "cost.json").exists():
-            sae = fit_sae(corpus.emb, seed=seed, **settings_of(topics, SAESettings))
-            save_sae(kept, sae, {}); write_json(kept / "cost.json", watch.lap())
-        sae, once = load_sae(kept), read_json(kept / "cost.json")
-        watch.lap()
-        words = interpret_features(sae, corpus.emb, corpus.bow, recipe, seed=seed, **settings_of(topics, EmissionSettings))
-        topics.use_features(sae, corpus.bow, corpus.emb, words)
-        once = {name: once[name] + seconds for name, seconds in watch.lap().items()}
-        for cell in (cell for cell in cells if cell.model == model):
-            watch.lap(); topics.set_n_topics(cell.n_topics)
-            cost = {**watch.lap(), **{f"{name}_once": value for name, value in once.items()},
-                    "cpu_seconds_transform": 0.0, "peak_memory": peak_memory()}
-            words = [[word for word, _ in row] for row in topics.get_topics(50).values()]
-            yield cell, Fitted(words, sparse.csr_matrix(topics.document_topics_, dtype=np.float32), cost)
+    for name in dict.fromkeys(cell.model for cell in cells):
+        given = settings.get(name, {})
+        model = SAETM(2, recipe=OWN_MODELS[name], seed=cells[0].seed, **given)
+        sae, once = _trained_sae(folder, corpus, model, given)
+        watch = Stopwatch()
+        words = interpret_features(sae, corpus.emb, corpus.bow, model.recipe, seed=model.seed,
+                                   **settings_of(model, EmissionSettings))
+        model.use_features(sae, corpus.bow, corpus.emb, words)
+        once = {f"{part}_once": once[part] + seconds for part, seconds in watch.lap().items()}
+        for cell in cells:
+            if cell.model != name: continue
+            watch.lap()
+            model.set_n_topics(cell.n_topics)
+            cost = {**watch.lap(), **once, "cpu_seconds_transform": 0.0, "peak_memory": peak_memory()}
+            words = [[word for word, _ in topic] for topic in model.get_topics(50).values()]
+            yield cell, Fitted(words, sparse.csr_matrix(model.document_topics_, dtype=np.float32), cost)
 
 # %% ../nbs/15_benchmark.ipynb #54541dca
 def training_course(
     model,             # a fitted baseline
-) -> dict:             # steps, best_step, late_gain: share by which the loss of documents held out fell in the last fifth of the steps (None: too few steps); empty for models without steps
-    "Tell how far a model's training had come."
+) -> dict:             # steps, best_step, late_gain (None: too few steps); empty for models without steps
+    "Report how far a model's training had come."
     history = getattr(getattr(model, "watch_", None), "history", [])
     if not history: return {}
     steps, losses = np.array(history).T
     before = losses[steps <= .8 * steps[-1]]
     late = float(max(0, 1 - losses.min() / before.min())) if len(before) else None
     return dict(steps=int(steps[-1]), best_step=int(steps[losses.argmin()]), late_gain=late)
-
 
 # %% ../nbs/15_benchmark.ipynb #0b34bcc5
 def fit_rival(
@@ -222,19 +239,23 @@ def fit_rival(
     settings,          # model -> its settings
 ) -> Fitted:           # words, shares, cost
     "Fit a baseline."
-    watch = Stopwatch()
-    model = fit_baseline(cell.model, corpus.bow, corpus.emb, cell.n_topics, cell.seed, **settings.get(cell.model, {}))
-    cost = watch.lap()
-    shares = model.transform(corpus.bow, corpus.emb)
-    return Fitted(baseline_words(model, corpus.bow.vocabulary), sparse.csr_matrix(shares, dtype=np.float32), {**cost, **training_course(model), "cpu_seconds_once": 0.0, "wall_seconds_once": 0.0, "cpu_seconds_transform": watch.lap()["cpu_seconds"], "peak_memory": peak_memory()})
+    watch, given = Stopwatch(), settings.get(cell.model, {})
+    model = fit_baseline(cell.model, corpus.bow, corpus.emb, cell.n_topics, cell.seed, **given)
+    cost = {**watch.lap(), **training_course(model), "cpu_seconds_once": 0.0, "wall_seconds_once": 0.0}
+    shares = sparse.csr_matrix(model.transform(corpus.bow, corpus.emb), dtype=np.float32)
+    cost |= dict(cpu_seconds_transform=watch.lap()["cpu_seconds"], peak_memory=peak_memory())
+    return Fitted(baseline_words(model, corpus.bow.vocabulary), shares, cost)
 
 # %% ../nbs/15_benchmark.ipynb #c8a15e7b
 _packages = ("saetm", "torch", "numpy", "scipy", "scikit-learn", "tomotopy", "bertopic", "umap-learn", "hdbscan")
 
 def machine_facts() -> dict:   # machine, cores, python, and the versions of what is installed
-    "Tell on what a number was measured."
-    names = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")] if os.path.exists("/proc/cpuinfo") else []
-    facts = dict(processor=names[0] if names else platform.processor() or platform.machine(), cores=os.cpu_count(), python=platform.python_version())
+    "Describe the machine and the versions that a number was measured with."
+    cpus = Path("/proc/cpuinfo")
+    lines = cpus.read_text().splitlines() if cpus.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    facts = dict(processor=names[0] if names else platform.processor() or platform.machine(), cores=os.cpu_count(),
+                 python=platform.python_version())
     for name in _packages:
         try: facts[name] = version(name)
         except PackageNotFoundError: pass
@@ -248,8 +269,9 @@ def cell_stamp(
 ) -> dict:             # what the cell is made from
     "Name what decides a cell's result."
     given = settings.get(cell.model, {})
-    full = given if cell.model in OWN_MODELS else {**BASELINES[cell.model].defaults, **given}
-    return json.loads(json.dumps(dict(checksum=about["checksum"], encoder=about["encoder"], counted=about["settings"], settings=full), default=str))
+    full = given if cell.model in OWN_MODELS else {**find_baseline(cell.model).defaults, **given}
+    stamp = dict(checksum=about["checksum"], encoder=about["encoder"], counted=about["settings"], settings=full)
+    return json.loads(json.dumps(stamp, default=str))
 
 # %% ../nbs/15_benchmark.ipynb #c4a1697d
 def cell_state(
@@ -259,7 +281,7 @@ def cell_state(
     judge="likelihood",   # name of the judge
     trials=3,          # questions of each kind about a topic
 ) -> str:              # "missing", "fitted", "scored" or "failed"
-    "Tell how far a cell is."
+    "Return how far a cell is."
     folder = cell.folder(out)
     if not (folder / "cell.json").exists(): return "missing"
     stored = read_json(folder / "cell.json")
@@ -276,15 +298,17 @@ def save_fit(
     fitted=None,       # Fitted, or None after an error
     error=None,        # what went wrong
 ):
-    "Write what a cell found, or why it failed."
+    "Write the topics of a cell, or why it failed."
     folder = cell.folder(out)
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("cell.json", "scores.json"): (folder / name).unlink(missing_ok=True)
+    result = dict(status="failed", error=error)
     if fitted is not None:
-        with atomic_path(folder / "top_words.txt") as path: path.write_text("".join(",".join(words) + "\n" for words in fitted.words), encoding="utf8")
+        lines = [",".join(words) + "\n" for words in fitted.words]
+        with atomic_path(folder / "top_words.txt") as path: path.write_text("".join(lines), encoding="utf8")
         with atomic_path(folder / "shares.npz") as path: sparse.save_npz(path, fitted.shares)
-    found = dict(status="fitted", n_found=len(fitted.words), cost=fitted.cost) if fitted is not None else dict(status="failed", error=error)
-    write_json(folder / "cell.json", dict(cell._asdict(), **found, stamp=stamp, machine=machine_facts()))
+        result = dict(status="fitted", n_found=len(fitted.words), cost=fitted.cost)
+    write_json(folder / "cell.json", dict(cell._asdict(), **result, stamp=stamp, machine=machine_facts()))
 
 # %% ../nbs/15_benchmark.ipynb #f9a774c5
 def score_cell(
@@ -292,16 +316,18 @@ def score_cell(
     cell,              # a fitted Cell
     corpus,            # its Corpus
     judge=None,        # a judge, or None
-    asked=None,        # judge and trials, as they are noted
+    asked=None,        # name of the judge and number of trials, as they are stored
 ) -> dict:             # score -> value, low, high, ...
     "Score the topics of a cell by everything there is."
-    folder = cell.folder(out)
-    words = [line.split(",") if line else [] for line in (folder / "top_words.txt").read_text(encoding="utf8").splitlines()]
-    asked = asked or dict(judge="none", trials=3)
-    scores = score_words(words, corpus.bow, corpus.tokens, judge, {"wordllama": "wordllama"}, trials=asked["trials"], seed=cell.seed)[0]
-    scores += score_documents(words, sparse.load_npz(folder / "shares.npz"), corpus.bow, corpus.labels, cell.seed)
-    clean = lambda value: None if isinstance(value, float) and not np.isfinite(value) else value
-    found = {score.name: {key: clean(value) for key, value in score.as_row().items() if key != "metric"} for score in scores}
+    folder, asked = cell.folder(out), asked or dict(judge="none", trials=3)
+    lines = (folder / "top_words.txt").read_text(encoding="utf8").splitlines()
+    words, shares = [line.split(",") if line else [] for line in lines], sparse.load_npz(folder / "shares.npz")
+    scores = score_words(words, corpus.bow, corpus.tokens, judge, {"wordllama": "wordllama"}, trials=asked["trials"],
+                         seed=cell.seed)[0]
+    scores += score_documents(words, shares, corpus.bow, corpus.labels, cell.seed)
+    def as_json(value): return None if isinstance(value, float) and not np.isfinite(value) else value
+    rows = {score.name: score.as_row() for score in scores}
+    found = {name: {key: as_json(value) for key, value in row.items() if key != "metric"} for name, row in rows.items()}
     write_json(folder / "scores.json", dict(asked=asked, scores=found))
     return found
 
@@ -311,7 +337,9 @@ def group_cells(
 ) -> list[list]:       # jobs: lists of cells that one process runs
     "Put cells that share an SAE into one job; any other is a job of its own."
     jobs = {}
-    for cell in cells: jobs.setdefault((cell.corpus, "own", cell.seed) if cell.model in OWN_MODELS else cell, []).append(cell)
+    for cell in cells:
+        job = (cell.corpus, "own", cell.seed) if cell.model in OWN_MODELS else cell
+        jobs.setdefault(job, []).append(cell)
     return list(jobs.values())
 
 # %% ../nbs/15_benchmark.ipynb #d86614d9
@@ -323,25 +351,31 @@ def run_job(
     trials,            # questions of each kind about a topic
     judge_settings=None,   # other arguments of `make_judge`
 ):
-    "Fit and score the cells of a job; errors are noted, not raised."
+    "Fit and score the cells of a job; errors are stored, not raised."
     corpus = open_corpus(out, cells[0].corpus)
     stamps = {cell: cell_stamp(cell, corpus.about, settings) for cell in cells}
-    to_fit = [cell for cell in cells if cell_state(out, cell, stamps[cell], judge, trials) in ("missing", "failed")]
+    def state(cell): return cell_state(out, cell, stamps[cell], judge, trials)
+    to_fit = [cell for cell in cells if state(cell) in ("missing", "failed")]
     try:
-        own = bool(to_fit) and to_fit[0].model in OWN_MODELS
-        made = fit_own(to_fit, corpus, settings, Path(out) / "saes" / corpus.name) if own else ((cell, fit_rival(cell, corpus, settings)) for cell in to_fit)
+        if to_fit and to_fit[0].model in OWN_MODELS:
+            made = fit_own(to_fit, corpus, settings, Path(out) / "saes" / corpus.name)
+        else: made = ((cell, fit_rival(cell, corpus, settings)) for cell in to_fit)
         for cell, fitted in made: save_fit(out, cell, stamps[cell], fitted)
-    except Exception as error: _note_failure(out, to_fit, stamps, error)
+    except Exception as error:
+        for cell in to_fit:
+            if state(cell) in ("missing", "failed"): save_fit(out, cell, stamps[cell], error=_describe(error))
     for cell in cells:
-        if cell_state(out, cell, stamps[cell], judge, trials) != "fitted": continue
-        try: score_cell(out, cell, corpus, make_judge(judge, cache=cell.folder(out), **(judge_settings or {})), dict(judge=judge, trials=trials))
-        except Exception as error: _note_failure(out, [cell], stamps, error)
+        if state(cell) != "fitted": continue
+        try:
+            asked = make_judge(judge, cache=cell.folder(out), **(judge_settings or {}))
+            score_cell(out, cell, corpus, asked, dict(judge=judge, trials=trials))
+        except Exception as error: save_fit(out, cell, stamps[cell], error=_describe(error))
 
-def _note_failure(out, cells, stamps, error):
-    "Note an error in those cells that have no result."
+# %% ../nbs/15_benchmark.ipynb #d9bb7442
+def _describe(error):
+    "Describe an error by its kind, its message and where it was raised."
     where = traceback.extract_tb(error.__traceback__)[-1]
-    for cell in cells:
-        if cell_state(out, cell, stamps[cell]) in ("missing", "failed") or cells == [cell]: save_fit(out, cell, stamps[cell], error=f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})")
+    return f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
 
 # %% ../nbs/15_benchmark.ipynb #d0c24579
 def _die_with_parent():
@@ -351,7 +385,8 @@ def _die_with_parent():
 def _job_process(threads, *job):
     "Run a job in a process of its own."
     import torch
-    _die_with_parent(); torch.set_num_threads(threads)
+    _die_with_parent()
+    torch.set_num_threads(threads)
     run_job(*job)
 
 # %% ../nbs/15_benchmark.ipynb #c09663dd
@@ -359,22 +394,48 @@ def default_jobs(
     memory_per_job=3.0,    # gigabytes a process may take
 ) -> int:                  # processes at a time
     "Choose how many jobs run at a time: one a core, as far as free memory goes."
-    check_number(memory_per_job, "memory_per_job")
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") / 2**30 if "SC_AVPHYS_PAGES" in os.sysconf_names else 4.0
+    POSITIVE.check("memory_per_job", memory_per_job)
+    known = "SC_AVPHYS_PAGES" in os.sysconf_names
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") / 2**30 if known else 4.0
     return max(1, min(os.cpu_count() or 1, int(free / memory_per_job)))
 
 # %% ../nbs/15_benchmark.ipynb #d817b5f3
-def _start_job(job, threads, out, settings, judge, trials, judge_settings):
+def _start_job(job, threads, out, *asked):
     "Start the process of a job, with a number of threads for every library."
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
+    before = {name: os.environ[name] for name in names if name in os.environ}
     os.environ.update(dict.fromkeys(names, str(threads)))
     try:
-        process = get_context("spawn").Process(target=_job_process, args=(threads, out, job, settings, judge, trials, judge_settings))
+        process = get_context("spawn").Process(target=_job_process, args=(threads, out, job, *asked))
         process.start()
     finally:
-        for name, value in before.items(): os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+        for name in names: del os.environ[name]
+        os.environ.update(before)
     return process
+
+# %% ../nbs/15_benchmark.ipynb #250ef777
+def _run_jobs(todo, jobs, out, *asked):
+    "Run jobs, so many at a time, 0 for none but this process; yield each with its process when it has ended."
+    todo, threads, running = list(todo), max(1, (os.cpu_count() or 1) // max(1, jobs)), {}
+    while todo and not jobs:
+        job = todo.pop(0)
+        run_job(out, job, *asked)
+        yield job, None
+    while todo or running:
+        while todo and len(running) < jobs:
+            process = _start_job(todo[0], threads, out, *asked)
+            running[process.sentinel] = todo.pop(0), process
+        for sentinel in wait(list(running)):
+            job, process = running.pop(sentinel)
+            process.join()
+            yield job, process
+
+# %% ../nbs/15_benchmark.ipynb #9ba1d43a
+def _exit_reason(process):
+    "Describe how a process ended."
+    if process is None or process.exitcode is None: return "no result"
+    if process.exitcode >= 0: return f"code {process.exitcode}"
+    return f"signal {-process.exitcode}" + ", most likely for want of memory" * (process.exitcode == -9)
 
 # %% ../nbs/15_benchmark.ipynb #ebd84403
 def check_asked(
@@ -384,7 +445,8 @@ def check_asked(
     model=None,   # the server's name of the judge's model
 ):
     "Raise unless models know their settings and the judge is one, before anything is fitted."
-    check_count(trials, "trials"); judge_parts(judge, model)
+    COUNT.check("trials", trials)
+    judge_parts(judge, model)
     for name, given in settings.items():
         if name in BASELINES: BASELINES[name](**given)
         else: check_settings(SAETM(**given))
@@ -402,32 +464,23 @@ def run_cells(
     judge_settings=None,   # other arguments of `make_judge`
 ) -> dict:                 # cell -> "scored" or "failed"
     "Run the cells that are missing, several at a time."
-    settings, jobs = settings or {}, default_jobs() if jobs is None else jobs and check_count(jobs, "jobs")
+    settings, jobs = settings or {}, default_jobs() if jobs is None else jobs
+    Number(0, whole=True).check("jobs", jobs)
     check_asked(settings, judge, trials, (judge_settings or {}).get("model"))
-    about = {name: read_json(Path(out) / "corpora" / name / "corpus.json") for name in dict.fromkeys(cell.corpus for cell in cells)}
-    state = lambda cell: cell_state(out, cell, cell_stamp(cell, about[cell.corpus], settings), judge, trials)
-    states = {cell: state(cell) for cell in cells}
-    todo = group_cells([cell for cell in cells if states[cell] in ("missing", "fitted") or retry and states[cell] == "failed"])
-    threads, running, done = max(1, (os.cpu_count() or 1) // max(1, jobs)), {}, len(cells) - sum(map(len, todo))
-    while todo or running:
-        if todo and jobs == 0: ended = [(todo.pop(0), None)]; run_job(out, ended[0][0], settings, judge, trials, judge_settings)
-        else:
-            while todo and len(running) < jobs:
-                process = _start_job(todo[0], threads, out, settings, judge, trials, judge_settings)
-                running[process.sentinel] = (todo.pop(0), process)
-            ended = [running.pop(sentinel) for sentinel in wait(list(running))]
-        for job, process in ended:
-            if process is not None: process.join()
-            for cell in job:
-                if state(cell) in ("missing", "fitted"): save_fit(out, cell, cell_stamp(cell, about[cell.corpus], settings), error=f"the process ended with {_exit_reason(process)}")
-                states[cell], done = state(cell), done + 1
-                if on_cell: on_cell(cell, states[cell], done, len(cells))
+    corpora = dict.fromkeys(cell.corpus for cell in cells)
+    about = {name: read_json(Path(out) / "corpora" / name / "corpus.json") for name in corpora}
+    stamps = {cell: cell_stamp(cell, about[cell.corpus], settings) for cell in cells}
+    def state(cell): return cell_state(out, cell, stamps[cell], judge, trials)
+    states, again = {cell: state(cell) for cell in cells}, ("missing", "fitted", *["failed"] * retry)
+    todo = [cell for cell in cells if states[cell] in again]
+    done = len(cells) - len(todo)
+    for job, process in _run_jobs(group_cells(todo), jobs, out, settings, judge, trials, judge_settings):
+        for cell in job:
+            if state(cell) in ("missing", "fitted"):
+                save_fit(out, cell, stamps[cell], error=f"the process ended with {_exit_reason(process)}")
+            states[cell], done = state(cell), done + 1
+            if on_cell: on_cell(cell, states[cell], done, len(cells))
     return states
-
-def _exit_reason(process):
-    "Say how a process ended."
-    if process is None or process.exitcode is None: return "no result"
-    return f"code {process.exitcode}" if process.exitcode >= 0 else f"signal {-process.exitcode}" + ", most likely for want of memory" * (process.exitcode == -9)
 
 # %% ../nbs/15_benchmark.ipynb #19be9606
 def gather(
@@ -436,55 +489,75 @@ def gather(
 ) -> "pandas.DataFrame":       # one row a cell
     "Collect the cells of a benchmark into one table."
     import pandas as pd
-    folders = sorted(path.parent for path in (Path(out) / "cells").glob("*/*/*/cell.json")) if cells is None else [cell.folder(out) for cell in cells]
-    rows = []
-    for folder in folders:
-        found = read_json(folder / "cell.json")
-        scores = read_json(folder / "scores.json") if (folder / "scores.json").exists() else dict(asked={}, scores={})
-        row = {name: found[name] for name in Cell._fields} | dict(status="scored" if scores["scores"] else found["status"], error=found.get("error"), n_found=found.get("n_found"), **found.get("cost", {}))
-        row |= dict(settings=json.dumps(found["stamp"]["settings"]), machine=json.dumps(found["machine"]), judge=scores["asked"].get("judge"))
-        for name, score in scores["scores"].items(): row |= {name: score["value"], f"{name}_low": score["low"], f"{name}_high": score["high"]}
-        rows.append(row)
+    found = sorted(path.parent for path in (Path(out) / "cells").glob("*/*/*/cell.json"))
+    rows = [_cell_row(folder) for folder in (found if cells is None else [cell.folder(out) for cell in cells])]
     if not rows: raise FileNotFoundError(f"{out} has no finished cell yet")
     order = {name: i for i, name in enumerate(benchmark_models())}
     table = pd.DataFrame(rows)
-    return table.iloc[np.lexsort((table.seed, table.model.map(order).fillna(len(order)), table.n_topics, table.corpus))].reset_index(drop=True)
+    rank = table.model.map(order).fillna(len(order))
+    return table.iloc[np.lexsort((table.seed, rank, table.n_topics, table.corpus))].reset_index(drop=True)
+
+# %% ../nbs/15_benchmark.ipynb #d0a3a0c6
+def _cell_row(folder):
+    "Read the files of a cell into one row."
+    cell, path = read_json(folder / "cell.json"), folder / "scores.json"
+    scored = read_json(path) if path.exists() else dict(asked={}, scores={})
+    row = {name: cell[name] for name in Cell._fields}
+    row |= dict(status="scored" if scored["scores"] else cell["status"], error=cell.get("error"),
+                n_found=cell.get("n_found"), **cell.get("cost", {}), settings=json.dumps(cell["stamp"]["settings"]),
+                machine=json.dumps(cell["machine"]), judge=scored["asked"].get("judge"))
+    for name, score in scored["scores"].items():
+        row |= {name: score["value"], f"{name}_low": score["low"], f"{name}_high": score["high"]}
+    return row
 
 # %% ../nbs/15_benchmark.ipynb #b5115304
-SHOWN = ("c_r", "c_i", "npmi", "c_v", "unique_words", "wmd_wordllama", "nmi", "purity", "word_relevance", "cpu_seconds", "cpu_seconds_once")
+SHOWN = ("c_r", "c_i", "npmi", "c_v", "unique_words", "wmd_wordllama", "nmi", "purity", "word_relevance", "cpu_seconds",
+         "cpu_seconds_once")
 
 def summarise(
     table,                     # table of cells, see `gather`
     scores=SHOWN,              # columns wanted; those that are not there are left out
-) -> "pandas.DataFrame":       # one row a corpus, number of topics and model: mean and sd of each column, cells that failed
+) -> "pandas.DataFrame":       # one row a corpus, number of topics and model: mean and sd of each column, failed cells
     "Average cells over seeds."
-    groups = table.groupby(["corpus", "n_topics", "model"], sort=False)
-    parts = {"seeds": groups.status.apply(lambda s: int((s != "failed").sum())), "failed": groups.status.apply(lambda s: int((s == "failed").sum()))}
+    import pandas as pd
+    groups = table.assign(failed=table.status == "failed").groupby(["corpus", "n_topics", "model"], sort=False)
+    failed = groups.failed.sum()
+    parts = {"seeds": groups.size() - failed, "failed": failed}
     for name in scores:
         if name in table: parts |= {name: groups[name].mean(), f"{name}_sd": groups[name].std()}
-    import pandas as pd
     return pd.DataFrame(parts).reset_index()
 
 # %% ../nbs/15_benchmark.ipynb #63a5ff7c
 def format_benchmark(
     table,                     # table of cells
     scores=SHOWN,              # columns wanted
-) -> str:                      # Markdown, one table for each corpus and number of topics; the best mean of a column is bold
-    "Write a benchmark down for people."
-    found, lines = summarise(table, scores), []
-    shown = [name for name in scores if name in found]
-    for (corpus, T), rows in found.groupby(["corpus", "n_topics"], sort=False):
+) -> str:                      # Markdown, a table for each corpus and number of topics; the best mean is bold
+    "Write a benchmark as Markdown tables."
+    means, lines = summarise(table, scores), []
+    shown = [name for name in scores if name in means]
+    for (corpus, T), rows in means.groupby(["corpus", "n_topics"], sort=False):
         alike = rows.seeds.nunique() == 1 and not rows.failed.any()            # one number of seeds for all models
         names = ["model", *shown] if alike else ["model", "seeds", *shown]
-        lines += [f"**{corpus}, T = {T}**" + (f", seeds: {rows.seeds.iloc[0]}" if alike else ""), "", f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
         best = {name: rows[name].max() for name in shown if not name.startswith("cpu") and rows[name].notna().any()}
-        for _, row in rows.iterrows():
-            told = {name: _mean_and_sd(row[name], row[f"{name}_sd"], row[name] == best.get(name)) for name in shown}
-            told |= dict(model=row.model, seeds=f"{row.seeds} ({row.failed} failed)" if row.failed else str(row.seeds))
-            lines.append(f"| {' | '.join(told[name] for name in names)} |")
-        lines.append("")
-    failed = table[table.status == "failed"]
-    return "\n".join(lines + [f"- failed: {row.corpus}, {row.model}, T = {row.n_topics}, seed {row.seed}: {row.error}" for row in failed.itertuples()]).rstrip() + "\n"
+        lines += [f"**{corpus}, T = {T}**" + (f", seeds: {rows.seeds.iloc[0]}" if alike else ""), ""]
+        lines += [*_markdown_table(names, [_formatted(row, shown, best) for _, row in rows.iterrows()]), ""]
+    lines += [f"- failed: {row.corpus}, {row.model}, T = {row.n_topics}, seed {row.seed}: {row.error}"
+              for row in table[table.status == "failed"].itertuples()]
+    return "\n".join(lines).rstrip() + "\n"
+
+# %% ../nbs/15_benchmark.ipynb #99bc5f10
+def _markdown_table(names, rows):
+    "Return the lines of a table; a row holds a text for each name."
+    cells = [[row[name] for name in names] for row in rows]
+    return [f"| {' | '.join(names)} |", "|---" * len(names) + "|", *(f"| {' | '.join(row)} |" for row in cells)]
+
+def _formatted(row, shown, best):
+    "Write the mean, the spread and the seeds of a model as texts, by column."
+    texts = {name: _mean_and_sd(row[name], row[f"{name}_sd"], row[name] == best.get(name)) for name in shown}
+    return texts | dict(model=row.model, seeds=f"{row.seeds} ({row.failed} failed)" if row.failed else str(row.seeds))
+
+# %% ../nbs/15_benchmark.ipynb #15rv0002
+_SPACE = "\u00a0"                                               # no line of a table ends here
 
 def _mean_and_sd(mean, sd, best):
     "Write mean ± sd; bold if it is the best."
@@ -493,18 +566,17 @@ def _mean_and_sd(mean, sd, best):
     text = _short_number(mean, digits) + (f"{_SPACE}±{_SPACE}{_short_number(sd, digits)}" if sd == sd else "")
     return f"**{text}**" if best else text
 
-_SPACE = "\u00a0"                                               # no line of a table ends here
-
 def _short_number(number, digits, sign=""):
     "Write a number without a zero before its point."
-    return re.sub(r"^([+-]?)0\.", r"\1.", f"{round(number, digits) + 0.0:{sign}.{digits}f}")       # + 0.0: not -.0
+    text = f"{round(number, digits) + 0.0:{sign}.{digits}f}"    # + 0.0: not -.0
+    return re.sub(r"^([+-]?)0\.", r"\1.", text)
 
 # %% ../nbs/15_benchmark.ipynb #diff0002
 def mean_variance(
-    cells,                     # cells of one model, corpus and number of topics, one for each seed; those without the score do not count
+    cells,                     # cells of one model, corpus and number of topics; those without the score do not count
     score,                     # name of a score with an interval
 ) -> float:                    # variance of the mean over seeds
-    "Tell how uncertain a model's mean score is."
+    "Estimate how uncertain a model's mean score is."
     cells = cells.dropna(subset=score)                         # seeds that were not judged
     within = (((cells[f"{score}_high"] - cells[f"{score}_low"]) / 3.92) ** 2).mean()
     between = cells[score].var() if len(cells) > 1 else 0.0
@@ -516,57 +588,66 @@ def _difference(before, after, score):
     gap, half = means[1] - means[0], 1.96 * (mean_variance(before, score) + mean_variance(after, score)) ** .5
     if gap != gap: return "", "", ""
     digits = 1 if max(map(abs, means)) >= 2 else 3
-    return *(_short_number(mean, digits) for mean in means), f"{_short_number(gap, digits, '+')}{_SPACE}±{_SPACE}{_short_number(half, digits)}{_SPACE + '*' if abs(gap) > half else ''}"
+    star = f"{_SPACE}*" if abs(gap) > half else ""
+    change = f"{_short_number(gap, digits, '+')}{_SPACE}±{_SPACE}{_short_number(half, digits)}{star}"
+    return *(_short_number(mean, digits) for mean in means), change
 
 # %% ../nbs/15_benchmark.ipynb #diff0003
 def compare_models(
     table,                     # table of cells, of one corpus and one number of topics
     ours="saetm",              # model the others are compared with
-    scores=("c_r", "c_i", "npmi", "unique_words", "nmi"),   # scores with intervals; those that are not there are left out
+    scores=("c_r", "c_i", "npmi", "unique_words", "nmi"),   # scores with intervals; missing ones are left out
 ) -> "pandas.DataFrame":       # one row a model: theirs minus ours, 95% interval, a star where zero lies outside
     "Compare every model with one of them."
     import pandas as pd
-    of = dict(list(table[table.status == "scored"].groupby("model", sort=False)))
-    if ours not in of: raise ValueError(f"ours must be a model of the table, {', '.join(of)}; got {ours!r}")
-    _one_of_each(table, "corpus", "n_topics")
-    return pd.DataFrame({name: {score: _difference(of[ours], cells, score)[-1] for score in scores if score in table and table[score].notna().any()} for name, cells in of.items() if name != ours}).T
+    models = dict(list(table[table.status == "scored"].groupby("model", sort=False)))
+    if ours not in models: raise ValueError(f"ours must be a model of the table, {', '.join(models)}; got {ours!r}")
+    _check_one_of(table, "corpus", "n_topics")
+    there = [score for score in scores if score in table and table[score].notna().any()]
+    return pd.DataFrame({name: {score: _difference(models[ours], cells, score)[-1] for score in there}
+                         for name, cells in models.items() if name != ours}).T
 
+# %% ../nbs/15_benchmark.ipynb #b7e6ed02
 def compare_numbers(
     table,                     # table of cells, of one corpus
     score="c_r",               # a score with an interval
     numbers=(50, 100),         # two numbers of topics
-) -> "pandas.DataFrame":       # one row a model: the score at both, and what changed, with its 95% interval and a star where zero lies outside
+) -> "pandas.DataFrame":       # one row a model: the score at both, and the change, with its 95% interval and star
     "Compare each model's score with itself at another number of topics."
-    _check_scores(table, score)
     import pandas as pd
-    _one_of_each(table, "corpus")
+    _check_scores(table, score)
+    _check_one_of(table, "corpus")
     good, rows = table[(table.status == "scored") & table.n_topics.isin(numbers)], {}
     for name, cells in good.groupby("model", sort=False):
         parts = [cells[cells.n_topics == T] for T in numbers]
         if all(map(len, parts)): rows[name] = dict(zip((*numbers, "change"), _difference(*parts, score)))
     return pd.DataFrame(rows).T
 
+# %% ../nbs/15_benchmark.ipynb #cdb4c031
 def _check_scores(table, *scores):
-    "Say which scores a table has, where one is asked for that it lacks."
+    "Raise unless the table has these scores."
     missing = [score for score in scores if score not in table]
-    if missing: raise ValueError(f"the table has no score {missing[0]!r}; it has {', '.join(name[:-4] for name in table if name.endswith('_low'))}")
+    known = ", ".join(name[:-4] for name in table if name.endswith("_low"))
+    if missing: raise ValueError(f"the table has no score {missing[0]!r}; it has {known}")
 
-def _one_of_each(table, *columns):
-    "Say so when cells are mixed that cannot be compared."
+def _check_one_of(table, *columns):
+    "Raise when a table mixes cells that cannot be compared."
     for name in columns:
-        if table[name].nunique() > 1: raise ValueError(f"models are compared with one {name} at a time, got {', '.join(map(str, table[name].unique()))}")
+        values = ", ".join(map(str, table[name].unique()))
+        if table[name].nunique() > 1: raise ValueError(f"models are compared with one {name} at a time, got {values}")
 
 # %% ../nbs/15_benchmark.ipynb #diff0006
 def format_differences(
     table,                     # table of cells
     ours="saetm",              # model the others are compared with
-) -> str:                      # Markdown, a table for each corpus and number of topics that has ours and another; "" for none
-    "Write down which models differ from ours."
+) -> str:                      # Markdown, a table for each corpus and number of topics with ours and others; or ""
+    "Write which models differ from ours as Markdown tables."
     lines = []
     for (corpus, T), cells in table.groupby(["corpus", "n_topics"], sort=False):
         if not {ours} < set(cells[cells.status == "scored"].model): continue
-        found = compare_models(cells, ours)
-        lines += ["", f"**{corpus}, T = {T}**, difference from {ours}", "", "| model | " + " | ".join(found) + " |", "|---" * (len(found.columns) + 1) + "|", *(f"| {name} | " + " | ".join(row) + " |" for name, row in zip(found.index, found.to_numpy()))]
+        changes = compare_models(cells, ours).rename_axis("model").reset_index()
+        lines += ["", f"**{corpus}, T = {T}**, difference from {ours}", ""]
+        lines += _markdown_table([*changes], changes.to_dict("records"))
     return "\n".join([*lines, "", "95% intervals; a star where zero lies outside.", ""]) if lines else ""
 
 # %% ../nbs/15_benchmark.ipynb #b5aa50d0
@@ -577,7 +658,8 @@ def write_benchmark(
     "Write benchmark.parquet and benchmark.md."
     table = gather(out, cells)
     with atomic_path(Path(out) / "benchmark.parquet") as path: table.to_parquet(path)
-    with atomic_path(Path(out) / "benchmark.md") as path: path.write_text(format_benchmark(table) + format_differences(table), encoding="utf8")
+    with atomic_path(Path(out) / "benchmark.md") as path:
+        path.write_text(format_benchmark(table) + format_differences(table), encoding="utf8")
     return table
 
 # %% ../nbs/15_benchmark.ipynb #b9946ef2
@@ -587,7 +669,8 @@ def model_colours(
     "Give every model a colour that is the same in all figures; saetm's own are dark."
     from matplotlib import colormaps
     rivals = [name for name in dict.fromkeys([*BASELINES, *table.model]) if name not in OWN_MODELS]
-    return {"saetm": "black", "saetm-paper": "0.45", **{name: colormaps["tab20"](i % 20) for i, name in enumerate(rivals)}}
+    return {"saetm": "black", "saetm-paper": "0.45",
+            **{name: colormaps["tab20"](i % 20) for i, name in enumerate(rivals)}}
 
 def _seed_range(groups, name):
     "Return means, and how far the lowest and highest seed are from them."
@@ -595,6 +678,9 @@ def _seed_range(groups, name):
     return mean, np.array([mean - groups[name].min(), groups[name].max() - mean]).clip(0)
 
 # %% ../nbs/15_benchmark.ipynb #f891fcf0
+# of a label, in points from its point
+_PLACES = [(right, up) for up in (3, -9, 13, -19, 23, -29) for right in (7, -7)]
+
 def label_points(
     axis,                      # axes with the points
     x,                         # Series of places along x, its index the labels
@@ -605,18 +691,21 @@ def label_points(
     axis.figure.canvas.draw()
     points, frame, placed = axis.transData.transform(np.column_stack([x, y])), axis.get_window_extent(), []
     for i in np.argsort(points[:, 1], kind="stable"):
-        tried = []
-        for right, up in [(7, 3), (-7, 3), (7, -9), (-7, -9), (7, 13), (-7, 13), (7, -19), (-7, -19), (7, 23), (-7, 23), (7, -29), (-7, -29)]:
-            text = axis.annotate(x.index[i], (x.iloc[i], y.iloc[i]), (right, up), textcoords="offset points", ha="left" if right > 0 else "right", fontsize=8, **{"color": "0.3", **(styles or {}).get(x.index[i], {})})
+        point, style, tried = (x.iloc[i], y.iloc[i]), {"color": "0.3", **(styles or {}).get(x.index[i], {})}, []
+        for right, up in _PLACES:
+            text = axis.annotate(x.index[i], point, (right, up), textcoords="offset points",
+                                 ha="left" if right > 0 else "right", fontsize=8, **style)
             box = text.get_window_extent()
             outside = box.x0 < frame.x0 or box.x1 > frame.x1 or box.y1 > frame.y1 or box.y0 < frame.y0
-            tried.append((sum(box.overlaps(other) for other in placed) * 3 + sum(box.contains(*point) for point in points) + 9 * outside, len(tried), text, box))
-        best = min(tried, key=lambda found: found[:2])
-        for found in tried:
-            if found is not best: found[2].remove()
-        placed.append(best[3])
-        if abs(best[2].xyann[1]) > 9: axis.annotate("", (x.iloc[i], y.iloc[i]), best[2].xyann, textcoords="offset points", arrowprops=dict(arrowstyle="-", lw=.5, color="0.7"))
-
+            covered = 3 * sum(map(box.overlaps, placed)) + sum(box.contains(*other) for other in points)
+            tried.append((covered + 9 * outside, len(tried), text, box))
+        _, _, best, box = min(tried, key=lambda place: place[:2])
+        for place in tried:
+            if place[2] is not best: place[2].remove()
+        placed.append(box)
+        if abs(best.xyann[1]) > 9:
+            line = dict(arrowstyle="-", lw=.5, color="0.7")
+            axis.annotate("", point, best.xyann, textcoords="offset points", arrowprops=line)
 
 # %% ../nbs/15_benchmark.ipynb #00f2fef2
 def plot_words_documents(
@@ -632,7 +721,8 @@ def plot_words_documents(
     groups = table[table.status != "failed"].groupby("model", sort=False)
     (x, x_bars), (y, y_bars) = _seed_range(groups, words), _seed_range(groups, documents)
     for i, model in enumerate(x.index):
-        axis.errorbar(x.iloc[i], y.iloc[i], y_bars[:, i:i + 1], x_bars[:, i:i + 1], fmt="o", color=colours[model], capsize=2, ms=5)
+        axis.errorbar(x.iloc[i], y.iloc[i], y_bars[:, i:i + 1], x_bars[:, i:i + 1], fmt="o", color=colours[model],
+                      capsize=2, ms=5)
     axis.set(xlabel=words.replace("_", " "), ylabel=documents.replace("_", " "))
     axis.margins(.12)
     label_points(axis, x, y, {name: dict(color=colours[name], weight="bold") for name in OWN_MODELS})
@@ -652,10 +742,12 @@ def plot_granularity(
     good = table[table.status != "failed"]
     for model in models or dict.fromkeys(good.model):
         mean, bars = _seed_range(good[good.model == model].groupby("n_topics"), score)
-        axis.errorbar(mean.index, mean, bars, fmt="-o", color=colours[model], capsize=2, ms=4, lw=2 if model in OWN_MODELS else 1, label=model)
+        axis.errorbar(mean.index, mean, bars, fmt="-o", color=colours[model], capsize=2, ms=4,
+                      lw=2 if model in OWN_MODELS else 1, label=model)
     ticks = sorted(good.n_topics.unique())
     axis.set(xscale="log", xlabel="topics T", ylabel=score.replace("_", " "))
-    axis.set_xticks(ticks, ticks); axis.minorticks_off()
+    axis.set_xticks(ticks, ticks)
+    axis.minorticks_off()
     axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, .5))
     return axis
 

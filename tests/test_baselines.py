@@ -1,10 +1,14 @@
 """Every registered baseline keeps the contract: what bad input says, before any work, and what stays the same."""
+from importlib import import_module
+
 import numpy as np
 import pytest
 from scipy import sparse
 
 import saetm.embedding_baselines  # noqa: F401  the last page of baselines imports the others
 from saetm.baselines import BASELINES, fit_baseline
+from saetm.benchmark import Corpus, benchmark_models, cell_stamp, check_asked, fit_rival, plan_cells
+from saetm.corpus import BagOfWords
 from saetm.ctm import sample_ctm
 from saetm.model import NotFittedError
 from saetm.vae_baselines import NeuralBaseline
@@ -63,3 +67,38 @@ def test_same_seed_same_topics_and_rows_that_sum_to_one(name):
     assert first.components_.shape == (4, 60) and np.allclose(first.components_.sum(1), 1, atol=1e-4)
     assert np.allclose(first.transform(BOW, EMB).sum(1), 1, atol=1e-3)
     with pytest.raises(ValueError, match="60 words"): first.transform(BOW[:, :50], EMB)
+
+
+OUTSIDER = '''
+import numpy as np
+from saetm.baselines import POSITIVE, Baseline, baseline
+
+@baseline("smoothed")
+class Smoothed(Baseline):
+    "Random topics, smoothed."
+    defaults = dict(weight=1.0)
+    ranges = dict(weight=POSITIVE)
+    def _fit(self, counts, emb, on_step):
+        draws = np.random.default_rng(self.seed).random((self.n_topics, self.n_words_)) + self.settings_["weight"]
+        self.components_ = draws / draws.sum(1, keepdims=True)
+    def _transform(self, counts, emb): return np.full((counts.shape[0], self.n_topics), 1 / self.n_topics)
+'''
+
+
+def test_a_rival_from_outside_the_package_touches_one_place(tmp_path, monkeypatch):
+    (tmp_path / "outside_rival.py").write_text(OUTSIDER)
+    monkeypatch.syspath_prepend(tmp_path)
+    import_module("outside_rival")
+    try:
+        assert benchmark_models()[-1] == "smoothed"
+        with pytest.raises(ValueError, match="weight must be a number, above 0, got 0"):
+            fit_baseline("smoothed", BOW, n_topics=4, weight=0)
+        with pytest.raises(TypeError, match="smoothed has no setting 'wieght'; it has weight"):
+            check_asked({"smoothed": dict(wieght=2)}, "none", 3)
+        cell, = plan_cells(["planted"], ["smoothed"], [4], [0])
+        about = dict(checksum="", encoder="", settings={})
+        corpus = Corpus("planted", BagOfWords(BOW, [f"word{i}" for i in range(60)], None, 0, {}), EMB, None, None, about)
+        assert cell_stamp(cell, about, {"smoothed": dict(weight=2.0)})["settings"] == dict(weight=2.0)
+        fitted = fit_rival(cell, corpus, {"smoothed": dict(weight=2.0)})
+        assert [len(words) for words in fitted.words] == [50] * 4 and fitted.shares.shape == (120, 4)
+    finally: del BASELINES["smoothed"]

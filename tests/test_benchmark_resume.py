@@ -107,7 +107,7 @@ def run(whole, tmp_path):
 def test_a_failed_cell_is_a_row(whole):
     found = pd.read_parquet(whole / "benchmark.parquet").set_index("model")
     assert found.status.to_dict() == {"saetm": "scored", "saetm-paper": "scored", "lda": "scored", "etm": "failed"}
-    assert found.error["etm"].startswith("ValueError: batch_size must be at least 2, got 1")
+    assert found.error["etm"].startswith("ValueError: batch_size must be a whole number, at least 2, got 1")
     assert found.npmi.drop("etm").notna().all() and found.npmi.isna()["etm"]
     assert f"- failed: {WRONG.replace('T=5', 'T = 5')}: ValueError" in (whole / "benchmark.md").read_text()
     assert leftovers(whole) == []
