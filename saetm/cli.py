@@ -295,7 +295,7 @@ def check_rows(
             f"{run} has embeddings of {len(emb):,} documents and word counts of {n_docs:,}, not the same ones: "
             "run `saetm bow` and `saetm embed` on the same documents")
 
-
+# %% ../nbs/18_cli.ipynb #18b00014s1
 def make_emission(
     run,               # Run
     settings,          # settings given now, by name
@@ -461,7 +461,7 @@ def embed(
         if images: make_image_embeddings(run, settings, source.images(image), skip_broken)
         else: make_embeddings(run, settings, source.read(memory, may_stream=True))
 
-
+# %% ../nbs/18_cli.ipynb #18b0001as1
 @command
 @takes(SAESettings, "seed", "device")
 def train(
@@ -501,7 +501,7 @@ def merge(
     "Merge features into topics -> topics/<T>/, and print them."
     print_topics(make_topics(run, settings, memory))
 
-
+# %% ../nbs/18_cli.ipynb #18b0001bs1
 @command
 def report(
     documents: str,          # the documents of the run, as for bow
@@ -541,7 +541,7 @@ def report_columns(
                 groups={groups: source.column(groups)} if groups else None, times=times, bins=read_bins(bins),
                 thumbnails=None if pictures is None else make_thumbnails(pictures))
 
-
+# %% ../nbs/18_cli.ipynb #18b0001cs1
 @command
 @takes(WordSettings, SAESettings, EmissionSettings, TopicSettings, "n_topics", "encoder", "recipe", "seed", "device")
 def fit(
@@ -645,7 +645,7 @@ def info(
     "Tell what a run holds."
     for name, value in run_facts(named_run(folder, run)).items(): print(f"{name.replace('_', ' '):22} {value}")
 
-
+# %% ../nbs/18_cli.ipynb #18b0001fs1
 def named_run(
     folder,            # Run given as an argument, or None
     run,               # Run given with --run, or None
@@ -866,7 +866,7 @@ def caption(
     echo(f"captions    {done.done:,} of {done.rows:,} pictures, {done.asked:,} asked now -> {out}")
     if done.failed: raise ValueError(describe_failures(done, pictures.names, out))
 
-
+# %% ../nbs/18_cli.ipynb #18b00028s1
 def describe_failures(
     report,            # what `caption_images` returned
     names,             # name of each picture
@@ -893,7 +893,7 @@ def benchmark_settings(
         settings.setdefault(model, {})[name] = read_value(value)
     return settings
 
-
+# %% ../nbs/18_cli.ipynb #18b0002as1
 @command
 def benchmark(
         *,
@@ -1005,7 +1005,7 @@ def compose(
     out = write_composition(out or run / "analysis", result)
     echo(format_composition(result) + f"\ncomposition -> {out}")
 
-
+# %% ../nbs/18_cli.ipynb #18b0002es1
 @command
 def timeline(
     documents: str,            # the documents of the run, as for bow
@@ -1091,7 +1091,7 @@ def _add_parameter(parser, each, meaning):
     if is_option: parser.add_argument(f"--{each.name.replace('_', '-')}", required=no_default, help=about, **told)
     else: parser.add_argument(each.name, help=about, **told, **({} if no_default else dict(nargs="?")))
 
-
+# %% ../nbs/18_cli.ipynb #18b00032s1
 def add_options(
     parser,            # parser of the command
     function,          # its function

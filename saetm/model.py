@@ -73,7 +73,7 @@ def encode_theta(
     wait()                                                     # where there are several processes
     return open_sparse(folder)
 
-
+# %% ../nbs/07_model.ipynb #00e81413s1
 def interpret_features(
     sae,                        # SAE
     emb,                        # embeddings (D, d), in memory or in shards
@@ -136,7 +136,7 @@ def save_interpretation(
     about = dict(pi=fit.pi, perplexity=finite(fit.perplexity), n_passes=fit.n_passes, history=history)
     write_json(folder / "settings.json", about)
 
-
+# %% ../nbs/07_model.ipynb #273b1b4bs1
 def load_interpretation(
     folder,            # folder of `save_interpretation`
 ) -> Interpretation:   # proportions, words, vectors
@@ -243,7 +243,7 @@ def load_reported_sae(
     if report is not None: sae.report = SAEReport(**report)
     return sae
 
-
+# %% ../nbs/07_model.ipynb #ff38e178s1
 def open_sae(
     source,            # SAE, folder or file of one, `dictionary_learning` checkpoint, or "hub:user/name"
 ) -> SAE:              # the autoencoder, on the CPU
@@ -605,6 +605,7 @@ def _shares(self:SAETM, emb):
     directions = centre_rows(emb, self.mean_)
     return topic_posterior(shares, directions, result.centroids, result.kappa, self.settings_["min_share"])
 
+# %% ../nbs/07_model.ipynb #a2d1cbcbs1
 @patch
 def fit_transform(
     self: SAETM,
@@ -730,6 +731,7 @@ def check_same_documents(
         raise ValueError("the model was fitted on other documents: give the same ones, in the same order")
     return docs
 
+# %% ../nbs/07_model.ipynb #f54de4c8s1
 @patch
 def _documents(self:SAETM, docs, call):
     "Return the documents the model was fitted on, given now or kept from then."
@@ -1222,7 +1224,7 @@ def read_settings(
     if not stored["encoder_can_be_loaded"]: params["encoder"] = None
     return {**params, "recipe": Recipe(**params["recipe"])}
 
-
+# %% ../nbs/07_model.ipynb #07b00005s1
 def run_checksum(
     folder,            # folder of a run
 ) -> str | None:       # checksum of its documents, in a run of pictures of their captions; None where it is not known

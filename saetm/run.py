@@ -106,7 +106,7 @@ def stamp(
     "Note what a part was made from, and the content of its files."
     write_json(self / part / "stamp.json", {**made_from, "files": file_digests(self.folder, patterns or [f"{part}/*"])})
 
-
+# %% ../nbs/06a_run.ipynb #a06a000ds1
 @patch
 def check(
     self:Run,

@@ -71,24 +71,25 @@ def _check_fit(theta, bow, weights):
 
 # %% ../nbs/05b_word_fitting.ipynb #fb3bf464
 def fit_emission(
-    theta,                # proportions (D, F), sparse; rows sum to 1 or are empty
-    bow,                  # word counts (D, V), sparse
-    weights=None,         # weight of each word (V,), in 0..1; None leaves it to idf_weighting
-    idf_weighting=EmissionSettings.idf_weighting,   # weight words by inverse document frequency; False counts all words alike
-    method=EmissionSettings.method,          # "em", or "adamw" for the paper's recipe
+    theta,  # proportions (D, F), sparse; rows sum to 1 or are empty
+    bow,  # word counts (D, V), sparse
+    weights=None,  # weight of each word (V,), in 0..1; None leaves it to idf_weighting
+    idf_weighting=EmissionSettings.
+    idf_weighting,  # weight words by inverse document frequency; False counts all words alike
+    method=EmissionSettings.method,  # "em", or "adamw" for the paper's recipe
     pi=EmissionSettings.pi,  # share of the background, between 0 and 1; None: 0.1
     passes=EmissionSettings.passes,  # passes; None: until held-out documents stop it, at most 20 (AdamW: 50)
-    tau=EmissionSettings.tau,              # pseudo-counts of the background for each feature (EM)
-    held_out=EmissionSettings.held_out,         # share of the documents that choose when to stop, in 0..1
-    lr=1e-2,              # learning rate (AdamW)
-    batch_size=1024,      # documents a step (AdamW)
-    seed=0,               # seed of the split, and of AdamW's start and order
-    on_step=None,         # called with the number of the pass and its values
-    chunk_nnz=2**22,      # counts handled at a time (EM), to bound the memory
-    numba=None,           # compiled visit: True, False, or None to use it for many counts where numba is installed
-    device="cpu",         # "cpu", "cuda" or "mps"; where to compute
-    block_bytes=2**29,    # most memory for the gradient of a block of words (EM), in bytes
-) -> EmissionFit:         # emission, background, and how the fit went
+    tau=EmissionSettings.tau,  # pseudo-counts of the background for each feature (EM)
+    held_out=EmissionSettings.held_out,  # share of the documents that choose when to stop, in 0..1
+    lr=1e-2,  # learning rate (AdamW)
+    batch_size=1024,  # documents a step (AdamW)
+    seed=0,  # seed of the split, and of AdamW's start and order
+    on_step=None,  # called with the number of the pass and its values
+    chunk_nnz=2**22,  # counts handled at a time (EM), to bound the memory
+    numba=None,  # compiled visit: True, False, or None to use it for many counts where numba is installed
+    device="cpu",  # "cpu", "cuda" or "mps"; where to compute
+    block_bytes=2**29,  # most memory for the gradient of a block of words (EM), in bytes
+) -> EmissionFit:  # emission, background, and how the fit went
     "Learn a word distribution for each feature."
     theta, bow = sparse.csr_matrix(theta, dtype=np.float32), sparse.csr_matrix(bow)
     check_settings(EmissionSettings(idf_weighting=idf_weighting, method=method, pi=pi, passes=passes, tau=tau,
