@@ -373,7 +373,7 @@ def count_calls(
 class JudgeKind(NamedTuple):
     "One kind of judge in the registry."
     usage: str             # how it is named, as help and errors show it: "encoder:NAME"
-    make: Callable         # (what follows the colon, cache file or None, **options of `make_judge`) -> judge
+    make: Callable         # what follows the colon, cache file or None, options of `make_judge` -> judge
     default: str | None    # what follows the colon if nothing is given; None if something must be
     prompted: bool         # whether it answers prompts, as naming topics needs
 

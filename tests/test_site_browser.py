@@ -165,7 +165,7 @@ def test_the_report_of_the_demo_is_a_live_example(reader, site):
     assert reader.run("document.querySelector('#summary').textContent") == "10,033 documents · 50 topics"
     reader.click("#topics [data-topic='0']")
     assert reader.run("document.querySelector('#panel h2').textContent.length") > 5
-    for page in ("index", "figures"):
+    for page in ("index", "report"):
         reader.visit(page)
         assert reader.run("document.querySelectorAll('main a[href=\"demo_report.html\"]').length") > 0
 
