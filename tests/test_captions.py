@@ -205,12 +205,13 @@ def test_a_busy_server_is_asked_again(serve, folder, tmp_path):
 def test_killed_and_resumed(serve, folder, tmp_path):
     first, out = serve(lambda n, r: time.sleep(.03) or painter(n, r)), tmp_path / "a.jsonl"
     options = ["caption", folder, "--out", out, "--model", "m", "--workers", "3", "--captioner"]
+    captioner = EndpointCaptioner(first.address, "m")                      # the client's import takes longer than the run below
     process, limit = subprocess.Popen([*COMMAND, *options, first.address], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL), time.monotonic() + 60
     while not out.exists() or out.read_bytes().count(b"\n") < 25:
         assert process.poll() is None and time.monotonic() < limit, "the run ended before it could be killed"
         time.sleep(.002)
     with pytest.raises(ValueError, match="a.jsonl is being written by another process"):
-        caption_images(sorted(folder.iterdir()), out, EndpointCaptioner(first.address, "m"))
+        caption_images(sorted(folder.iterdir()), out, captioner)
     process.send_signal(signal.SIGKILL)
     assert process.wait(timeout=30) == -signal.SIGKILL
     with open(out, "ab") as file:
