@@ -11,11 +11,11 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from unittest import mock
-from urllib.parse import parse_qsl, urlsplit
 
 from fastcore.basics import patch
 
 from .corpus import atomic_path, need
+from .embedding import open_client, server_errors
 from .sae import check_count, check_number
 
 # %% auto #0
@@ -145,17 +145,10 @@ class EndpointJudge(PromptedJudge):
         timeout=120,      # seconds to wait for an answer; None for no limit
         structured=True,  # send schemas; False for a server that refuses them
     ):
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ValueError(f"an endpoint is an http or https address, got {url!r}")
         check_count(workers, "workers"); check_count(tries, "tries")
         if timeout is not None: check_number(timeout, "timeout")
-        path = parts.path.rstrip("/").removesuffix("/chat/completions") or "/v1"
-        base_url = f"{parts.scheme}://{parts.netloc}{path}"
-        self.url, self.key = f"{base_url}/chat/completions", key
-        self.workers, self.tries, self.structured = workers, tries, structured
-        self.client = need("openai", "judge").OpenAI(base_url=base_url, api_key=key or "none", max_retries=tries - 1,
-                                                     timeout=timeout, default_query=dict(parse_qsl(parts.query)))
+        self.client, self.url, self.headers = open_client(url, "/chat/completions", key, tries, timeout, "judge")
+        self.key, self.workers, self.tries, self.structured = key, workers, tries, structured
         super().__init__(model, cache)
     def keys(self, prompts, seeds=None, **settings):
         if not self.structured: settings.pop("schema", None)
@@ -186,28 +179,15 @@ def complete(
     **settings,   # temperature, top_p, max_tokens, schema
 ) -> str:         # the answer, or a `Refusal`
     "Send one prompt and return the answer."
-    import openai
     if (schema := settings.pop("schema", None)) and self.structured:
         schema = {"name": "answer", "strict": True, "schema": schema}
         settings["response_format"] = {"type": "json_schema", "json_schema": schema}
-    try:
+    with server_errors(self.url, self.tries, self.key):
         response = self.client.chat.completions.with_raw_response.create(
             model=self.name, messages=[{"role": "user", "content": content}], seed=seed, extra_body=settings,
-            extra_headers={} if self.key else {"Authorization": openai.omit})
-        return self._read_message(response.http_response.json())
-    except openai.APIStatusError as error:
-        reason = f"{error.status_code} {error.response.reason_phrase}: {error.response.text[:300]}"
-        reason = reason.replace(self.key, "[key]") if self.key else reason
-        if error.status_code < 500 and error.status_code not in (408, 409, 429):
-            raise ValueError(f"{self.url} refused the request: {reason}") from error
-        cause = error
-    except openai.APIConnectionError as error:
-        timed_out = isinstance(error, openai.APITimeoutError)
-        cause, reason = error, "timed out" if timed_out else str(error.__cause__ or error)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{self.url} did not answer with JSON: {error}") from error
-    raise ConnectionError(f"{self.url} failed {self.tries} times, last with {reason}; "
-                          "check the address and that the server runs") from cause
+            extra_headers=self.headers)
+        response = response.http_response.json()
+    return self._read_message(response)
 
 # %% ../nbs/10a_endpoint.ipynb #e6fb6558
 @patch
