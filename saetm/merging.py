@@ -20,7 +20,7 @@ from .embedding import WordVectors
 from .emission import em_pass, fit_background, idf_weights, mixture, theta_from_acts
 from .sae import check_count
 from .settings import EmissionSettings, TopicSettings
-from .sparse_shards import column_nnz, row_chunks
+from .sparse_shards import collect_rows, column_nnz, row_chunks
 from .word_fitting import pick_visit
 
 # %% ../nbs/06_merging.ipynb #2e396fdb
@@ -421,18 +421,14 @@ def _mean_directions(shares, directions, chunks):
 def _share_out(summed, inside, n_topics, directions, refine, kappa, min_share, chunks):
     "Return the shares of the documents, the topics' directions and their concentration."
     centroids = _mean_directions(summed, directions, chunks)
-    if not refine: return _stacked(map(summed, chunks), n_topics), centroids, 0.0
+    if not refine: return collect_rows(map(summed, chunks), n_topics), centroids, 0.0
     some = np.arange(0, len(inside), max(1, len(inside) // 500))       # evenly spaced documents
     def matched(centroids):
         return match_concentration(summed(some), directions[some], centroids) if kappa is None else kappa
     centroids = refine_centroids(centroids, directions, matched(centroids), inside=inside)
     kappa = matched(centroids)
     parts = (topic_posterior(summed(part), directions[part], centroids, kappa, min_share) for part in chunks)
-    return _stacked(parts, n_topics), centroids, kappa
-
-def _stacked(parts, n_topics):
-    "Put the shares of chunks under each other."
-    return sparse.vstack([sparse.csr_matrix((0, n_topics), dtype=np.float32), *parts], format="csr", dtype=np.float32)
+    return collect_rows(parts, n_topics), centroids, kappa
 
 # %% ../nbs/06_merging.ipynb #6a0d3b17
 def describe_topics(
