@@ -7,11 +7,11 @@ __all__ = ['SparseWriter', 'read_manifest', 'open_sparse', 'row_chunks', 'column
 
 # %% ../nbs/01b_sparse_shards.ipynb #01b00005
 import json
-import os
 import zlib
 from pathlib import Path
 
 import numpy as np
+from fastcore.basics import patch
 from scipy import sparse
 
 from .corpus import read_json, write_json
@@ -88,45 +88,49 @@ class SparseWriter:
                 _write_header(file, dtype, length)
                 file.truncate(_HEADER + length * dtype.itemsize)      # row 0 begins at entry 0
 
-    def append(
-        self,
-        rows,                 # the next rows, a sparse matrix (n, C)
-    ):
-        "Add rows."
-        manifest = self.manifest
-        if manifest["complete"]:
-            raise ValueError(f"{self.folder} is complete with {self.rows} rows: name another folder")
-        if rows.shape[1] != manifest["columns"]:
-            raise ValueError(f"rows have {rows.shape[1]} columns, the matrix in {self.folder} has "
-                             f"{manifest['columns']}")
-        self.waiting.append(sparse.csr_matrix(rows, dtype=manifest["dtype"]))
-        self.waiting_nnz += rows.nnz
-        if self.waiting_nnz >= self.buffer_nnz: self._flush()
+# %% ../nbs/01b_sparse_shards.ipynb #01b0000ds1
+@patch
+def append(
+    self:SparseWriter,
+    rows,                 # the next rows, a sparse matrix (n, C)
+):
+    "Add rows."
+    manifest = self.manifest
+    if manifest["complete"]:
+        raise ValueError(f"{self.folder} is complete with {self.rows} rows: name another folder")
+    if rows.shape[1] != manifest["columns"]:
+        raise ValueError(f"rows have {rows.shape[1]} columns, the matrix in {self.folder} has "
+                         f"{manifest['columns']}")
+    self.waiting.append(sparse.csr_matrix(rows, dtype=manifest["dtype"]))
+    self.waiting_nnz += rows.nnz
+    if self.waiting_nnz >= self.buffer_nnz: self._flush()
 
-    def _flush(self):
-        "Append what is waiting, then note it in the manifest."
-        if not self.waiting: return
-        block, manifest = sparse.vstack(self.waiting, format="csr"), dict(self.manifest)
-        ends = block.indptr[1:].astype(np.int64) + manifest["nnz"]
-        for part, array in dict(indptr=ends, indices=block.indices, data=block.data).items():
-            bytes_ = np.ascontiguousarray(array, _PARTS[part] or manifest["dtype"]).tobytes()
-            with open(self.folder / f"{part}.npy", "ab") as file: file.write(bytes_)
-            manifest["crc32"] = zlib.crc32(bytes_, manifest["crc32"])
-        manifest |= dict(rows=self.rows + block.shape[0], nnz=int(ends[-1]) if len(ends) else manifest["nnz"],
-                         sorted=bool(manifest["sorted"] and block.has_sorted_indices))
-        write_json(self.folder / "manifest.json", manifest)
-        self.manifest, self.waiting, self.waiting_nnz = manifest, [], 0
+@patch
+def _flush(self:SparseWriter):
+    "Append what is waiting, then note it in the manifest."
+    if not self.waiting: return
+    block, manifest = sparse.vstack(self.waiting, format="csr"), dict(self.manifest)
+    ends = block.indptr[1:].astype(np.int64) + manifest["nnz"]
+    for part, array in dict(indptr=ends, indices=block.indices, data=block.data).items():
+        bytes_ = np.ascontiguousarray(array, _PARTS[part] or manifest["dtype"]).tobytes()
+        with open(self.folder / f"{part}.npy", "ab") as file: file.write(bytes_)
+        manifest["crc32"] = zlib.crc32(bytes_, manifest["crc32"])
+    manifest |= dict(rows=self.rows + block.shape[0], nnz=int(ends[-1]) if len(ends) else manifest["nnz"],
+                     sorted=bool(manifest["sorted"] and block.has_sorted_indices))
+    write_json(self.folder / "manifest.json", manifest)
+    self.manifest, self.waiting, self.waiting_nnz = manifest, [], 0
 
-    def finish(self):
-        "Write what is left, and return the matrix: CSR over memory maps."
-        self._flush()
-        if not self.manifest["complete"]:
-            for part, length in _lengths(self.manifest).items():
-                with open(self.folder / f"{part}.npy", "r+b") as file:
-                    _write_header(file, _PARTS[part] or self.manifest["dtype"], length)
-            self.manifest["complete"] = True
-            write_json(self.folder / "manifest.json", self.manifest)
-        return open_sparse(self.folder)
+@patch
+def finish(self:SparseWriter):
+    "Write what is left, and return the matrix: CSR over memory maps."
+    self._flush()
+    if not self.manifest["complete"]:
+        for part, length in _lengths(self.manifest).items():
+            with open(self.folder / f"{part}.npy", "r+b") as file:
+                _write_header(file, _PARTS[part] or self.manifest["dtype"], length)
+        self.manifest["complete"] = True
+        write_json(self.folder / "manifest.json", self.manifest)
+    return open_sparse(self.folder)
 
 # %% ../nbs/01b_sparse_shards.ipynb #01b0000f
 def read_manifest(
