@@ -29,7 +29,7 @@ from .embedding import documents_checksum, embed_to_shards, open_embeddings
 from .evaluation import score_documents, score_words
 from .judges import judge_parts, make_judge
 from .metrics import token_sequences
-from .model import RECIPES, SAETM, interpret_features
+from .model import SAETM, interpret_features
 from .run import Run
 from .sae import load_sae, save_sae
 from .sae_fitting import fit_sae

@@ -36,7 +36,7 @@ from .merging import (Directions, TopicCurve, Topics, centre_rows, choose_n_topi
 from .ranks import is_first, part, size, stack_rows, wait
 from .run import Run, file_digest, load_arrays, save_arrays
 from .sae import SAE, check_count, encode_sparse, load_sae, save_sae
-from .settings import (RECIPES, EmissionSettings, Recipe, RunSettings, SAESettings, TopicSettings, WordSettings,
+from .settings import (EmissionSettings, Recipe, RunSettings, SAESettings, TopicSettings, WordSettings,
                             check_settings, find_recipe, settings_of)
 from .sparse_shards import SparseWriter, collect_rows, column_nnz, open_sparse, row_chunks
 from .streams import open_bow, write_bow
@@ -900,15 +900,9 @@ def report(
     docs, result, labels = self._documents(docs, "report"), self.result_, labels or {}
     if not hasattr(labels, "keys"):
         raise TypeError(f"labels must be a dict, name -> a value for each document, got a {type(labels).__name__}")
-    check_columns(len(docs),
-                  titles=titles,
-                  thumbnails=thumbnails,
-                  positions=positions,
-                  groups=_one(groups)[1],
-                  times=times,
-                  **{f"labels[{name!r}]": labels[name]
-                     for name in labels.keys()})
     group_name, groups = _one(groups)
+    check_columns(len(docs), titles=titles, thumbnails=thumbnails, positions=positions, groups=groups, times=times,
+                  **{f"labels[{name!r}]": labels[name] for name in labels.keys()})
     composition = None if groups is None else compose_model(self, groups, seed=self.seed_)
     timeline = None if times is None else timeline_model(self, times, bins, seed=self.seed_)
     if thumbnails is None and self.images_ is not None: thumbnails = self.make_thumbnails()
@@ -1142,7 +1136,7 @@ def _save_features(self:SAETM, run):
     run.stamp("bow", bow_source(self, self.checksum_))
     report = getattr(self.sae_, "report", None)
     save_sae(run / "sae", self.sae_, {} if report is None else dict(report=report._asdict()))
-    run.stamp("sae", sae_source(self, run))
+    run.stamp("sae", sae_source(self, run) if self.sae is None else dict(source="given"))
     save_interpretation(run / "emission", Interpretation(self.theta_, self.emission_, self.vectors_))
     run.stamp("emission", emission_source(self, run))
 
