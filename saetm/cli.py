@@ -581,7 +581,7 @@ def fit(
     if images: make_sheet(run, pictures)
     notice = dict(corpus=f"{documents}, see corpus_notice({documents!r})") if source.is_packaged else None
     columns = report_columns(source, title, label, groups, dates, bins, pictures)
-    make_report(run, source.read(), facts=notice, **columns)
+    make_report(run, docs if isinstance(docs, list) else source.read(), facts=notice, **columns)
     echo(f"Open {run}/report.html in a browser. Another number of topics: saetm merge --run {run} --n-topics 100")
 
 # %% ../nbs/18_cli.ipynb #18b0001e
@@ -704,26 +704,25 @@ def foreign_topics(
 # %% ../nbs/18_cli.ipynb #18b00023
 @command
 def evaluate(
-        path: Path,  # folder of a run; top_words.txt, a table of topics, or a folder with top_words.txt files
-        *,
-        n_topics: at_least(2) = None,  # of a run: only this number of topics
-        judge: str = "likelihood",  # {judges}
-        model: str = None,  # the server's name of the model
-        key_env: str = None,  # environment variable with the server's key
-        documents: str = None,  # documents for C_V and labels, as for bow
-        text: str = "text",  # column of the documents
-        split: str = "train",  # split of a data set from the hub
-        label: str = None,  # column with a known label for each document
-        shares:
-    str = None,  # of topics from elsewhere: .npy with topics (D,) or shares (D, T), or .npz with sparse shares
-        protocol: Literal["strict", "paper"] = "strict",  # how a judge is asked
-        trials: at_least(1) = 3,  # questions of each kind about a topic
-        seed: at_least(0) = 0,  # seed of questions and intervals
-        workers: at_least(1) = 8,  # requests under way at a time
-        no_anchors: bool = False,  # do not score shuffled, doubled and label-made topics
-        no_calibration: bool = False,  # do not try the judge on lists of known quality
-        dry_run: bool = False,  # count the calls, and make none
-        out: Path = None,  # folder for the results (default: evaluation/ beside the topics)
+    path: Path,                # folder of a run; top_words.txt, a table of topics, or a folder with top_words.txt files
+    *,
+    n_topics: at_least(2) = None,  # of a run: only this number of topics
+    judge: str = "likelihood", # {judges}
+    model: str = None,         # the server's name of the model
+    key_env: str = None,       # environment variable with the server's key
+    documents: str = None,     # documents for C_V and labels, as for bow
+    text: str = "text",        # column of the documents
+    split: str = "train",      # split of a data set from the hub
+    label: str = None,         # column with a known label for each document
+    shares: str = None,        # of topics from elsewhere: .npy with topics (D,) or shares (D, T), or sparse .npz
+    protocol: Literal["strict", "paper"] = "strict",  # how a judge is asked
+    trials: at_least(1) = 3,   # questions of each kind about a topic
+    seed: at_least(0) = 0,     # seed of questions and intervals
+    workers: at_least(1) = 8,  # requests under way at a time
+    no_anchors: bool = False,  # do not score shuffled, doubled and label-made topics
+    no_calibration: bool = False,  # do not try the judge on lists of known quality
+    dry_run: bool = False,     # count the calls, and make none
+    out: Path = None,          # folder for the results (default: evaluation/ beside the topics)
 ):
     "Score topics -> evaluation/; resumes after an interruption, answers are asked once."
     from saetm.judges import make_judge

@@ -74,8 +74,7 @@ def fit_emission(
     theta,  # proportions (D, F), sparse; rows sum to 1 or are empty
     bow,  # word counts (D, V), sparse
     weights=None,  # weight of each word (V,), in 0..1; None leaves it to idf_weighting
-    idf_weighting=EmissionSettings.
-    idf_weighting,  # weight words by inverse document frequency; False counts all words alike
+    idf_weighting=EmissionSettings.idf_weighting,  # weight words by inverse document frequency
     method=EmissionSettings.method,  # "em", or "adamw" for the paper's recipe
     pi=EmissionSettings.pi,  # share of the background, between 0 and 1; None: 0.1
     passes=EmissionSettings.passes,  # passes; None: until held-out documents stop it, at most 20 (AdamW: 50)

@@ -45,3 +45,10 @@ def test_a_new_default_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(field, "default", 7)
     main(["merge", "--help"])
     assert "(default: 7)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_says_what_it_means(command):
+    from saetm.cli import make_parser
+    parser = make_parser(command)._subparsers._group_actions[0].choices[command]
+    assert [action.dest for action in parser._actions if not (action.help or "").strip()] == []
