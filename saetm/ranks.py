@@ -82,6 +82,7 @@ def joined(
     store = next(dist.rendezvous("env://"))[0]
     dist.init_process_group(store=store, rank=place.rank, world_size=place.size, timeout=timedelta(minutes=minutes))
     _job.update(place=place, store=store)
+    wait()  # a rank that goes on, and ends, before the others are connected would break their connection
     yield place  # an error ends the process: leaving the group might wait for a rank that has gone
     _job.update(place=Place(), store=None)
     dist.destroy_process_group()
