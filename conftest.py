@@ -1,6 +1,6 @@
 """Collect every notebook in nbs/ as one test: its cells run from top to bottom in a process of their own.
 
-`pytest nbs/09_embedded_data.ipynb` runs one; `--flags "slow gpu"` runs the cells that are normally left out.
+`pytest nbs/46_embedded_data.ipynb` runs one; `--flags "slow gpu"` runs the cells that are normally left out.
 """
 import os
 import subprocess

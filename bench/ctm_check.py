@@ -1,4 +1,4 @@
-"""Which assumptions of the continuous topic model real embeddings keep: the checks of notebook 02 on four corpora.
+"""Which assumptions of the continuous topic model real embeddings keep: the checks of notebook 10 on four corpora.
 
     python bench/ctm_check.py [--seeds 0 1 2]
 

@@ -1,11 +1,14 @@
 __version__ = "0.1.0"
 
-_home = {"SAETM": "model", "Recipe": "settings", "load_corpus": "data", "load_documents": "corpus", "SAE": "sae", "fit_sae": "sae_fitting",
-         "sample_ctm": "ctm", "evaluate": "evaluation", "evaluate_model": "evaluation", "name_topics": "judges", "topic_relevance": "judges", "calibrate_judge": "calibration",
-         "caption_images": "captions", "load_captions": "captions", "EndpointCaptioner": "captions", "TransformersCaptioner": "captions",
-         "EndpointJudge": "endpoint", "TransformersJudge": "endpoint", "LikelihoodJudge": "associations", "EncoderJudge": "associations",
-         "compose": "analysis", "timeline": "analysis",
-         "fit_baseline": "baselines", "baseline_words": "baselines"}
+_home = {
+    "SAETM": "model", "Recipe": "settings", "load_corpus": "data", "load_documents": "corpus", "SAE": "sae",
+    "fit_sae": "sae_fitting", "sample_ctm": "ctm", "evaluate": "evaluation", "evaluate_model": "evaluation",
+    "name_topics": "judges", "topic_relevance": "judges", "calibrate_judge": "calibration",
+    "caption_images": "captions", "load_captions": "captions", "EndpointCaptioner": "captions",
+    "TransformersCaptioner": "captions", "EndpointJudge": "endpoint", "TransformersJudge": "endpoint",
+    "LikelihoodJudge": "associations", "EncoderJudge": "associations", "compose": "analysis", "timeline": "analysis",
+    "fit_baseline": "baselines", "baseline_words": "baselines",
+}
 __all__ = list(_home)
 
 

@@ -39,14 +39,14 @@ def commands(source, run):
 
 def leave_on_disk(cli, put=setattr):
     "Let the commands keep everything on disk, a few documents at a time."
-    from saetm import sparse_shards
+    from saetm import sparse_files
     def small_shards(self, *args, **more):
         start(self, *args, **more)
         self.buffer_nnz = 500
-    start = sparse_shards.SparseWriter.__init__
+    start = sparse_files.SparseWriter.__init__
     put(cli, "sizes_for", lambda memory=None: TINY)
     put(cli.Source, "read", lambda source, *_, **__: cli.stream_documents(source.documents, source.text, source.split))
-    put(sparse_shards.SparseWriter, "__init__", small_shards)
+    put(sparse_files.SparseWriter, "__init__", small_shards)
 
 
 def on_disk(matrix): return not matrix.data.flags.writeable

@@ -42,11 +42,6 @@ def imported(module):
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_a_module_imports_from_earlier_pages_only(module):
-    order = {name: place for place, name in enumerate(sorted(MODULES.values(), key=page_order))}
+    order = {name: place for place, name in enumerate(sorted(MODULES.values()))}
     late = [name for name in imported(module) if order[MODULES[name]] >= order[MODULES[module]]]
     assert not late, f"{module} imports {late}, which come after it"
-
-
-def page_order(notebook):
-    "Order notebooks by number; the settings come before everything."
-    return notebook != "00_settings", notebook

@@ -42,7 +42,7 @@ def test_cells_left_out(source, expected):
 
 
 def test_pages_lose_their_number():
-    assert [page_name(name) for name in ("00_corpus.ipynb", "index.ipynb", "nbs/12_a_b.ipynb")] == ["corpus", "index", "a_b"]
+    assert [page_name(name) for name in ("02_corpus.ipynb", "index.ipynb", "nbs/12_a_b.ipynb")] == ["corpus", "index", "a_b"]
 
 
 MODULE = '''

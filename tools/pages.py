@@ -5,12 +5,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 GROUPS = [  # a notebook's number is at least the first and below the second
-    (0, 5, "From documents to features"),
-    (5, 8, "From features to topics"),
-    (8, 10, "Pictures and data"),
-    (10, 16, "Scores and rivals"),
-    (16, 20, "Images, analysis, commands"),
-    (20, 100, "Studies"),
+    (0, 10, "Documents, files, embeddings"),
+    (10, 20, "The method"),
+    (20, 30, "Fast and large"),
+    (30, 40, "From features to topics"),
+    (40, 50, "Pictures and data"),
+    (50, 70, "Scores and rivals"),
+    (70, 80, "Images, analysis, commands"),
+    (80, 100, "Studies"),
 ]
 
 
