@@ -79,6 +79,7 @@ def fit_sae(
     expansion_factor: int = SAESettings.expansion_factor,  # F / d
     architecture: str = SAESettings.architecture,  # key of `ACTIVATIONS`
     k: int = SAESettings.k,  # active features a document, in 1..F
+    prefixes=SAESettings.prefixes,  # sizes of the nested dictionaries of "matryoshka"; None: F/16 and F/4
     steps: int | None = SAESettings.steps,  # training steps; None: `default_steps(D)`
     batch_size: int | None = SAESettings.batch_size,  # documents a step; None: `default_batch_size(D)`
     lr: float | None = SAESettings.lr,  # learning rate; None: `default_lr(F)`
@@ -100,13 +101,13 @@ def fit_sae(
     n_docs, d = check_embeddings(emb).shape
     if size() > 1: check_same(fingerprint(emb), "embeddings")
     check_settings(SAESettings(
-        n_latents=n_latents, expansion_factor=expansion_factor, architecture=architecture, k=k, steps=steps,
-        batch_size=batch_size, lr=lr, l1_coefficient=l1_coefficient, l0_coefficient=l0_coefficient,
+        n_latents=n_latents, expansion_factor=expansion_factor, architecture=architecture, k=k, prefixes=prefixes,
+        steps=steps, batch_size=batch_size, lr=lr, l1_coefficient=l1_coefficient, l0_coefficient=l0_coefficient,
         aux_coefficient=aux_coefficient, precision=precision))
     check_count(every, "every")
     F = expansion_factor * d if n_latents is None else n_latents
-    sae = SAE(d, F, architecture, k, seed)
-    settings = dict(n_latents=F, architecture=sae.architecture, k=k,
+    sae = SAE(d, F, architecture, k, seed, prefixes)
+    settings = dict(n_latents=F, architecture=sae.architecture, k=k, prefixes=sae.prefixes and list(sae.prefixes),
                     steps=default_steps(n_docs) if steps is None else steps,
                     batch_size=default_batch_size(n_docs) if batch_size is None else batch_size,
                     lr=default_lr(F) if lr is None else lr, l1_coefficient=l1_coefficient,

@@ -120,8 +120,9 @@ class SAESettings:
     "How a sparse autoencoder is built and trained."
     n_latents: int | None = setting(None, COUNT_OR_NONE)  # number of features F; None: expansion_factor * d
     expansion_factor: int = setting(4, COUNT)  # F / d, where n_latents is not given
-    architecture: str = setting("topk")                     # "topk", "batch_topk", "relu" (or "standard") or "jumprelu"
+    architecture: str = setting("topk")                     # "topk", "batch_topk", "relu", "jumprelu" or "matryoshka"
     k: int = setting(32, COUNT)             # active features of a document, in 1..F
+    prefixes: object = setting(None)        # sizes of nested dictionaries ("matryoshka"), 64,256; None: F/16, F/4
     steps: int | None = setting(None, COUNT_OR_NONE)      # training steps; None: `default_steps(D)`
     batch_size: int | None = setting(None, COUNT_OR_NONE)  # documents a step; None: `default_batch_size(D)`
     lr: float | None = setting(None, Number(0, above=True, none=True))       # learning rate; None: `default_lr(F)`
@@ -177,7 +178,8 @@ class RunSettings:
     "What a model is asked for."
     n_topics: int | str = setting(50, keyword=False)        # number of topics T, or "auto" for `choose_n_topics`
     encoder: object = setting("all-MiniLM-L6-v2", keyword=False)  # name, object with .encode, or callable
-    sae: object = setting(None, keyword=False)  # trained SAE: object, folder, file, "hub:user/name"; None: train
+    # trained SAE: object, folder, file or "hub:user/name"; "auto": the foundation where there is one; None: train
+    sae: object = setting("auto", keyword=False)
     recipe: object = setting("saetm", keyword=False)        # "saetm", "paper" or a Recipe
     seed: int = setting(0, Number(0, 2**32 - 1, whole=True), keyword=False)  # seed of everything random
     device: str = setting("cpu", keyword=False)             # "cpu", "cuda" or "mps", for encoder and training

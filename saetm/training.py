@@ -153,7 +153,7 @@ def sae_loss(
     acts, penalty = sae.activation.train(sae, pre, **coefficients)
     residual = acts @ sae.W_dec + sae.b_dec - x
     error = residual.square().sum(1).mean()
-    loss = error + penalty
+    loss = sae.activation.error(sae, acts, x, residual) + penalty
     if dead is not None and dead.any(): loss = loss + aux_coefficient * revival_loss(sae, pre, residual, dead)
     active = acts > 0
     return loss, dict(loss=loss.detach(), error=error.detach(), l0=active.sum(1).float().mean(), fired=active.any(0))

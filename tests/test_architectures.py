@@ -54,4 +54,4 @@ def test_files_that_call_the_architecture_activation_are_read(tmp_path):
 
 
 def test_an_unknown_architecture_is_refused():
-    with pytest.raises(ValueError, match="architecture must be one of batch_topk, topk, relu, jumprelu, got 'soft'"): fit_sae(EMB, architecture="soft")
+    with pytest.raises(ValueError, match="architecture must be one of batch_topk, topk, relu, jumprelu, matryoshka, got 'soft'"): fit_sae(EMB, architecture="soft")
