@@ -27,7 +27,7 @@ setup(
         "Programming Language :: Python :: 3",
     ],
     packages=find_packages(include=["saetm", "saetm.*"]),
-    package_data={"saetm": ["py.typed", "corpora/*", "judging/*", "templates/*"]},
+    package_data={"saetm": ["py.typed", "corpora/*", "judging/*", "saes/*/*", "templates/*"]},
     include_package_data=True,
     python_requires=">=" + cfg["min_python"],
     install_requires=cfg["requirements"].split(),

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'DEMO_IMAGES', 'echo', 'progress', 'run_model', 'keep_settings', 'Source', 'keep_rows', 'make_bow',
-           'make_embeddings', 'make_image_embeddings', 'run_embeddings', 'make_sae', 'take_sae', 'check_rows',
-           'make_emission', 'open_run', 'make_topics', 'print_topics', 'make_report', 'make_sheet', 'command',
-           'at_least', 'together', 'bow', 'embed', 'train', 'interpret', 'merge', 'report', 'report_columns', 'fit',
-           'demo', 'run_facts', 'info', 'named_run', 'run_topics', 'foreign_topics', 'evaluate', 'count_calls',
+           'make_embeddings', 'make_image_embeddings', 'run_embeddings', 'make_sae', 'report_sae', 'take_sae',
+           'check_rows', 'make_emission', 'open_run', 'make_topics', 'print_topics', 'make_report', 'make_sheet',
+           'command', 'at_least', 'together', 'bow', 'embed', 'train', 'interpret', 'merge', 'report', 'report_columns',
+           'fit', 'demo', 'run_facts', 'info', 'named_run', 'run_topics', 'foreign_topics', 'evaluate', 'count_calls',
            'score_sets', 'name', 'caption', 'describe_failures', 'benchmark_settings', 'benchmark', 'read_bins',
-           'read_dates', 'analysed_run', 'compose', 'timeline', 'read_value', 'add_options', 'make_parser', 'main']
+           'read_dates', 'open_analysed', 'analysed_run', 'compose', 'timeline', 'compare', 'read_value', 'add_options',
+           'make_parser', 'main']
 
 # %% ../nbs/74_cli.ipynb #18b00005
 import argparse
@@ -37,10 +38,10 @@ from .data import corpus_names, load_corpus
 from .embedding import check_embeddings, documents_checksum, embed_to_shards, open_embeddings
 from .memory import PROGRAM_BYTES, format_bytes, parse_memory, sizes_for
 from .merging import corpus_word_vectors
-from .model import (SAETM, Bar, bow_source, check_device, check_model, check_n_topics, check_width,
+from .model import (SAETM, Bar, bow_source, check_device, check_model, check_n_topics, check_width, choose_sae,
                          emission_source, interpret_features, load_interpretation, load_shares, open_sae, read_settings,
-                         sae_source, save_embeddings, save_interpretation, save_topics, stamp_run, topic_frame,
-                         write_settings)
+                         sae_source, save_embeddings, save_interpretation, save_topics, source_name, stamp_run,
+                         topic_frame, write_settings)
 from .ranks import (RankLost, assigned_place, broadcast, check_same, check_shared, count_words_by_rank, is_first,
                          joined, may_report, rank, size, wait)
 from .run import Run, load_arrays, save_arrays
@@ -49,6 +50,8 @@ from .settings import (EmissionSettings, SAESettings, TopicSettings, WordSetting
                             takes)
 from .streams import count_to_shards, documents_bytes, open_bow, stream_documents, write_bow
 from .sae_fitting import fit_sae
+from .training import measure_sae, sample_rows
+
 
 # %% ../nbs/74_cli.ipynb #18b00009
 _output = SimpleNamespace(quiet=False)
@@ -244,12 +247,16 @@ def make_sae(
     settings,          # settings given now, by name
     source=None,       # file or folder of embeddings to put into the run; None takes those of the run
     memory=None,       # cap, such as "2GB"
+    sae="auto",        # pre-trained SAE, as for `take_sae`; "auto": the foundation where there is one; "none": train
 ):
-    "Train the SAE: sae/."
+    "Train the SAE, or take one that is trained: sae/."
     emb = check_embeddings(open_embeddings(source)) if source else run_embeddings(run)
     model, sizes = run_model(run, settings, emb.shape[1]), sizes_for(memory)
     if source and is_first(): save_embeddings(run / "embeddings", emb, None, None, dtype=np.float32)
     wait()
+    model.sae = None if sae == "none" else sae
+    given = choose_sae(model, run_embeddings(run), (run / "embeddings" / "images.json").exists())
+    if given is not None: return take_sae(run, given)
     of_sae, checkpoints = settings_of(model, SAESettings), run / "sae" / "checkpoints"
     def write():
         with progress("training") as bar:
@@ -265,22 +272,33 @@ def make_sae(
     run.make("sae", broadcast(is_first() and sae_source(model, run)), write)
     if is_first(): shutil.rmtree(checkpoints, ignore_errors=True)
     keep_settings(run, model)
-    report = read_json(run / "sae" / "settings.json")["report"]
-    echo(f"SAE         explained variance {report['explained_variance']:.3f}, {report['l0']:.1f} features a document, "
-         f"{report['dead_share']:.1%} dead -> {run}/sae")
+    report_sae(run)
+
+
+def report_sae(
+    run,               # Run with an SAE
+):
+    "Say how well the SAE of a run describes its documents."
+    about = read_json(run / "sae" / "settings.json")
+    report, source = about["report"], f"{about['source']}, " if "source" in about else ""
+    echo(f"SAE         {source}explained variance {report['explained_variance']:.3f}, {report['l0']:.1f} features a "
+         f"document, {report['dead_share']:.1%} dead -> {run}/sae")
 
 # %% ../nbs/74_cli.ipynb #18b00014
 def take_sae(
     run,               # Run
-    source,            # pre-trained SAE: folder, file, or "hub:user/name"
+    source,            # SAE, folder, file, name of a foundation, or "hub:user/name[/subfolder]"
 ):
     "Put a pre-trained SAE into a run: sae/."
-    sae = open_sae(source)
-    check_width(sae, run_embeddings(run))
+    sae, emb = open_sae(source), run_embeddings(run)
+    check_width(sae, emb)
+    about = dict(source=getattr(sae, "source", None) or source_name(sae, source),
+                 report=measure_sae(sae, sample_rows(emb, 65_536, 0))._asdict())
     if is_first():
-        save_sae(run / "sae", sae, dict(source=str(source)))
-        run.stamp("sae", dict(source=str(source)))
+        save_sae(run / "sae", sae, about)
+        run.stamp("sae", dict(source=about["source"]))
     wait()
+    report_sae(run)
 
 
 def check_rows(
@@ -468,11 +486,12 @@ def train(
     *,
     run: Run,                # folder of the run
     embeddings: str = None,  # folder, .npy, .safetensors or .pt file to take the embeddings from
+    sae: str = "auto",       # pre-trained SAE: folder, file, or hub:user/name; auto: the foundation; none: train
     memory: str = None,      # most memory, such as 2GB or 500MB; default: what is free
     **settings,
 ):
-    "Train the SAE: embeddings/ -> sae/; resumes after an interruption."
-    with together(run, **settings): make_sae(run, settings, embeddings, memory)
+    "Train the SAE, or take one: embeddings/ -> sae/; resumes after an interruption."
+    with together(run, **settings): make_sae(run, settings, embeddings, memory, sae)
 
 # %% ../nbs/74_cli.ipynb #18b0001b
 @command
@@ -553,7 +572,7 @@ def fit(
     images: bool = False,    # topics of pictures: the documents are their captions
     image: str = "image",    # column of the pictures
     skip_broken: bool = False,  # leave out pictures that cannot be read, and their captions
-    sae: str = None,         # pre-trained SAE: folder, file, or hub:user/name; default: train one
+    sae: str = "auto",       # pre-trained SAE: folder, file, or hub:user/name; auto: the foundation; none: train
     title: str = None,       # column with a title for each document, for the report
     label: str = None,       # column with a known label for each document, for the report
     groups: str = None,      # column with the group of each document, for the report
@@ -572,8 +591,7 @@ def fit(
         docs = source.read(memory, may_stream=True)
         make_bow(run, settings, docs, jobs, memory)
         if not images: make_embeddings(run, settings, docs)
-        if sae: take_sae(run, sae)
-        else: make_sae(run, settings, None, memory)
+        make_sae(run, settings, None, memory, sae)
         make_emission(run, settings, memory)
     if assigned_place().rank: return                           # the rest is the first process's
     pictures = keep_rows(run, source.images(image)) if images else None
@@ -962,6 +980,15 @@ def read_dates(
     except ValueError as error: raise ValueError(f"{source.documents}, column {column!r}: {error}") from error
 
 
+def open_analysed(
+    run,               # Run
+    n_topics=None,     # number of topics; None for the run's
+) -> SAETM:            # its model
+    "Open a run as a model; another number of topics is merged first."
+    stored = read_settings(run) if (run / "settings.json").exists() else {}
+    return SAETM.load(run) if n_topics in (None, stored.get("n_topics")) else make_topics(run, dict(n_topics=n_topics))
+
+
 def analysed_run(
     run,               # Run
     source,            # Source of its documents
@@ -972,9 +999,7 @@ def analysed_run(
     "Open a run to compare its documents."
     from saetm.analysis import topic_names
     docs, values = source.read(), source.column(column)
-    stored = read_settings(run) if (run / "settings.json").exists() else {}
-    as_it_is = n_topics in (None, stored.get("n_topics"))
-    model = SAETM.load(run) if as_it_is else make_topics(run, dict(n_topics=n_topics))
+    model = open_analysed(run, n_topics)
     model.check_same_documents(docs, call)
     return model, topic_names(model), values
 
@@ -1031,6 +1056,23 @@ def timeline(
 # of the analysis page -> settings taken from there
 compose.functions = dict(compose=_TESTS, filter_topics=_FILTERS)
 timeline.functions = dict(timeline=(*_TESTS, "trim"), filter_topics=_FILTERS)
+
+# %% ../nbs/74_cli.ipynb #18b0002es2
+@command
+def compare(
+    other: Run,                # folder of the run to compare with
+    *,
+    run: Run,                  # folder of the run
+    labels: list[str] = None,  # what the two corpora are called (default: names of the folders)
+    n_topics: int = None,      # number of topics of each (default: that of each run)
+    out: Path = None,          # folder for the results (default: analysis/ in the run)
+):
+    "Compare the corpora of two runs with one SAE -> analysis/comparison_topics.csv, comparison_features.csv."
+    from saetm.compare import compare_models, format_comparison, write_comparison
+    models = [open_analysed(each, n_topics) for each in (run, other)]
+    result = compare_models(*models, labels or (run.folder.name, other.folder.name))
+    out = write_comparison(out or run / "analysis", result)
+    echo(format_comparison(result) + f"\ncomparison -> {out}")
 
 # %% ../nbs/74_cli.ipynb #18b00031
 def read_value(

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['Interpretation', 'encode_theta', 'interpret_features', 'save_interpretation', 'load_interpretation', 'save_topics',
            'load_shares', 'load_topics', 'topic_frame', 'save_embeddings', 'load_reported_sae', 'open_sae',
-           'check_width', 'NotFittedError', 'Bar', 'SAETM', 'check_n_topics', 'check_model', 'merging_advice',
-           'check_device', 'prepare_pictures', 'check_documents_of_pictures', 'check_labels', 'Hierarchy',
-           'check_columns', 'used_settings', 'bow_source', 'sae_source', 'emission_source', 'stamp_run',
-           'write_settings', 'read_settings', 'run_checksum']
+           'source_name', 'check_width', 'choose_sae', 'NotFittedError', 'Bar', 'SAETM', 'check_n_topics',
+           'check_model', 'merging_advice', 'check_device', 'prepare_pictures', 'check_documents_of_pictures',
+           'check_labels', 'Hierarchy', 'check_columns', 'used_settings', 'bow_source', 'sae_source', 'emission_source',
+           'stamp_run', 'write_settings', 'read_settings', 'run_checksum']
 
 # %% ../nbs/34_model.ipynb #c5e20139
 import inspect
@@ -16,6 +16,7 @@ import os
 import shutil
 import tempfile
 import warnings
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -29,10 +30,12 @@ from .corpus import atomic_path, check_documents, count_words, read_json, write_
 from .embedding import (WordVectors, check_embeddings, documents_checksum, embed, encoder_name, open_embeddings,
                              word_vectors)
 from .emission import EmissionFit, mixture, theta_from_acts
+from .foundation import FOUNDATIONS, feature_id, find_foundation, load_foundation
 from .memory import Sizes
 from .merging import (Directions, TopicCurve, Topics, centre_rows, choose_n_topics, corpus_word_vectors,
                            describe_topics, feature_vectors, largest_topic, mean_row, merge_features, merge_levels,
                            sum_shares, top_words, topic_posterior, word_directions)
+from .public_saes import fetch_sae
 from .ranks import is_first, part, size, stack_rows, wait
 from .run import Run, file_digest, load_arrays, save_arrays
 from .sae import SAE, check_count, encode_sparse, load_sae, save_sae
@@ -239,22 +242,29 @@ def load_reported_sae(
     folder,            # folder of `save_sae`
 ) -> SAE:              # the autoencoder, with the report of its training if there is one
     "Load an SAE and what was measured when it was trained."
-    sae, report = load_sae(folder), read_json(Path(folder) / "settings.json").get("report")
-    if report is not None: sae.report = SAEReport(**report)
+    sae, about = load_sae(folder), read_json(Path(folder) / "settings.json")
+    if about.get("report") is not None: sae.report = SAEReport(**about["report"])
+    sae.source = about.get("source")
     return sae
 
 # %% ../nbs/34_model.ipynb #ff38e178s1
 def open_sae(
-    source,            # SAE, folder or file of one, `dictionary_learning` checkpoint, or "hub:user/name"
+    source,            # SAE, folder or file of one, name of a foundation, or "hub:user/name[/subfolder]"
 ) -> SAE:              # the autoencoder, on the CPU
     "Open a pre-trained SAE from wherever it is."
     if isinstance(source, SAE): return source
     if not isinstance(source, (str, Path)):
         raise TypeError(f"an SAE is an SAE, a folder, a file or 'hub:user/name', got a {type(source).__name__}")
-    if not str(source).startswith("hub:"): return load_sae(source)
-    from huggingface_hub import snapshot_download
-    files = ["*.safetensors", "*.json", "ae.pt"]
-    return load_sae(snapshot_download(str(source).removeprefix("hub:"), allow_patterns=files))
+    if source in FOUNDATIONS.values(): return load_foundation(source)
+    return load_sae(fetch_sae(source) if str(source).startswith("hub:") else source)
+
+
+def source_name(
+    sae,               # SAE
+    source,            # where it is from, as for `open_sae`
+) -> str:              # its name, its place on the hub, or "given"
+    "Say where an SAE comes from, without naming folders."
+    return sae.name or (str(source) if str(source).startswith("hub:") else "given")
 
 
 def check_width(
@@ -265,6 +275,22 @@ def check_width(
     if emb.shape[1] != sae.d_embed:
         raise ValueError(f"embeddings have shape {tuple(emb.shape)}, the SAE takes width {sae.d_embed}: "
                          "use the encoder it was trained with")
+
+# %% ../nbs/34_model.ipynb #34ch0002
+def choose_sae(
+    model,             # SAETM
+    emb=None,          # embeddings (D, d), to try the foundation on
+    pictures=False,    # the embeddings are of pictures
+) -> SAE | None:       # None: train one
+    "Open the SAE a model asks for; its `source` says where it is from."
+    by_default = isinstance(model.sae, str) and model.sae == "auto"
+    changed = settings_of(model, SAESettings) != settings_of(SAESettings(), SAESettings)
+    if model.sae is None or by_default and (pictures or changed): return None
+    sae = find_foundation(model.encoder, emb) if by_default else open_sae(model.sae)
+    if sae is None: return None
+    sae = copy(sae)                                            # the same weights; an SAE of the caller stays as it is
+    sae.source = source_name(sae, model.sae)
+    return sae
 
 # %% ../nbs/34_model.ipynb #53fbd912
 class NotFittedError(ValueError, AttributeError):
@@ -366,13 +392,14 @@ def check_device(
 from fastcore.basics import patch
 
 @patch
-def _check(self:SAETM, docs, embeddings):
+def _check(self:SAETM, docs, embeddings, pictures=False):
     "Check documents, settings and embeddings before any work."
     docs = check_documents(docs)
     check_device(self.device)
     if len(docs) < 2: raise ValueError(f"topics need at least 2 documents, got {len(docs)}")
-    sae = None if self.sae is None else open_sae(self.sae)
+    sae = choose_sae(self, pictures=pictures)
     if embeddings is not None: embeddings = check_embeddings(open_embeddings(embeddings), len(docs))
+    if embeddings is not None and self.sae == "auto": sae = choose_sae(self, embeddings, pictures)
     if embeddings is not None and sae is not None: check_width(sae, embeddings)
     n_latents = check_model(self, None if embeddings is None else embeddings.shape[1], sae)
     if self.n_topics != "auto": check_n_topics(self.n_topics, n_latents)
@@ -469,7 +496,7 @@ def fit(
     "Learn the topics of a corpus, or of pictures with captions."
     check_labels(y)
     docs, images, check = prepare_pictures(docs, captions, images, embeddings, skip_broken)
-    docs, emb, sae = self._check(docs, embeddings)
+    docs, emb, sae = self._check(docs, embeddings, images is not None)
     bow = count_words(docs, **settings_of(self, WordSettings))
     if self.n_topics != "auto" and len(bow.vocabulary) < self.n_topics:
         raise ValueError(f"the corpus has {len(bow.vocabulary)} words after pruning, fewer than the {self.n_topics} "
@@ -877,6 +904,45 @@ def topics_over_time(
     from saetm.analysis import topics_over_time
     return topics_over_time(self, timestamps, bins if nr_bins is None else nr_bins, n_words)
 
+# %% ../nbs/34_model.ipynb #34ch0004
+@patch
+def get_features(
+    self:SAETM,
+    n_words: int = 10,     # words of each feature
+):                         # DataFrame, a row for each feature that the corpus uses: Id, Name, Words, Share, Topic
+    "Tabulate the features of the corpus, the largest share first."
+    import pandas as pd
+    from saetm.compare import feature_names, feature_words
+    self._fitted("get_features", "result_")
+    share, words = np.asarray(self.theta_.mean(0)).ravel(), feature_words(self, check_count(n_words, "n_words"))
+    table = pd.DataFrame(dict(Id=[feature_id(self.sae_, k) for k in range(len(share))], Name=feature_names(self),
+                              Words=[" ".join(row) for row in words], Share=share, Topic=self.result_.topic_of))
+    return table[share > 0].sort_values("Share", ascending=False, kind="stable")
+
+
+@patch
+def compare(
+    self:SAETM,
+    other,                 # another fitted model with the same SAE
+    labels=("A", "B"),     # what the two corpora are called
+    **settings,            # min_docs, n_words of `compare_models`
+):                         # `Comparison`
+    "Compare the corpus of this model with that of another, feature by feature and topic by topic."
+    from saetm.compare import compare_models
+    return compare_models(self, other, labels, **settings)
+
+
+@patch
+def novelty(
+    self:SAETM,
+    docs,                  # new documents, n strings
+    embeddings=None,       # their embeddings (n, d); None embeds them
+    **settings,            # quantile, min_docs, distance of `find_novelty`
+):                         # `Novelty`
+    "Measure how new documents are to the corpus, and cluster those that are."
+    from saetm.compare import find_novelty
+    return find_novelty(self, check_documents(docs), embeddings, **settings)
+
 # %% ../nbs/34_model.ipynb #f6b46e37
 @patch
 def report(
@@ -1134,9 +1200,10 @@ def _save_features(self:SAETM, run):
     if self.image_check_ is not None: write_image_check(run / "embeddings", self.image_check_)
     write_bow(run / "bow", self.bow_)
     run.stamp("bow", bow_source(self, self.checksum_))
-    report = getattr(self.sae_, "report", None)
-    save_sae(run / "sae", self.sae_, {} if report is None else dict(report=report._asdict()))
-    run.stamp("sae", sae_source(self, run) if self.sae is None else dict(source="given"))
+    report, source = getattr(self.sae_, "report", None), getattr(self.sae_, "source", None)
+    about = ({} if source is None else dict(source=source)) | ({} if report is None else dict(report=report._asdict()))
+    save_sae(run / "sae", self.sae_, about)
+    run.stamp("sae", sae_source(self, run) if source is None else dict(source=source))
     save_interpretation(run / "emission", Interpretation(self.theta_, self.emission_, self.vectors_))
     run.stamp("emission", emission_source(self, run))
 
