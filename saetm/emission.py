@@ -36,10 +36,9 @@ def theta_from_acts(
 # %% ../nbs/16_emission.ipynb #4212a259
 def fit_background(
     bow,             # word counts (D, V)
-    floor=0.5,       # counts added to each word, so that none has probability zero
 ) -> np.ndarray:     # background distribution (V,), float32, sums to 1
     "Return the smoothed word frequencies of a corpus."
-    counts = np.asarray(bow.sum(0), dtype=np.float64).ravel() + floor
+    counts = np.asarray(bow.sum(0), dtype=np.float64).ravel() + 0.5          # no word has probability zero
     return (counts / counts.sum()).astype(np.float32)
 
 # %% ../nbs/16_emission.ipynb #03df18be
@@ -141,7 +140,7 @@ def plain_layout(
     "Lay out a chunk of documents: as it is."
     return theta, bow
 
-
+# %% ../nbs/16_emission.ipynb #d1fa399b
 def visit_plainly(
     gradient,          # (V, F), added to in place; None: the likelihood alone is wanted
     chunk,             # from `plain_layout`
@@ -160,7 +159,7 @@ def visit_plainly(
         gradient[np.repeat(np.arange(part.shape[0]), np.diff(part.indptr)), part.indices] += part.data
     return (bow.data * np.log(prob.astype(np.float64))).sum(dtype=np.float64)
 
-
+# %% ../nbs/16_emission.ipynb #b7d81d3b
 class Visit(NamedTuple):
     "A way to sum over the counts of a chunk of documents."
     layout: Callable = plain_layout   # (theta, bow) -> a chunk, as `visit` takes it
@@ -177,7 +176,7 @@ def _ahead(items):
             coming = pool.submit(next, items, end)
             yield item
 
-
+# %% ../nbs/16_emission.ipynb #7a92d022
 class _Documents(NamedTuple):
     "What the sums run over, and how."
     theta: object
@@ -214,12 +213,6 @@ def _some_words(by_word, words):
     return sparse.csr_matrix((by_word.data[at], by_word.indices[at], ends - ends[0]), shape=shape)
 
 
-def _parts(ends, size=2**20):
-    "Cut the rows of a CSR matrix into slices with about `size` entries."
-    cuts = np.unique(np.concatenate([[0], np.searchsorted(ends, np.arange(size, ends[-1], size)), [len(ends) - 1]]))
-    return [slice(int(a), int(b)) for a, b in zip(cuts[:-1], cuts[1:])]
-
-
 def _column_sums(matrix):
     "Sum the columns of a CSR matrix, with small buffers: (F,), float64."
     sums = np.zeros(matrix.shape[1])
@@ -234,18 +227,18 @@ def _expected_counts(gradient, by_word, background, keep_places):
     if by_word is not None and keep_places: return _at_old_places(gradient, by_word)
     ends = np.concatenate([[0], np.cumsum(np.count_nonzero(gradient, 1))])
     data, indices = np.empty(ends[-1], np.float32), np.empty(ends[-1], np.int32)
-    for part in _parts(ends):
+    for part in _blocks(*gradient.shape, 2**22):
         at, here = slice(ends[part.start], ends[part.stop]), gradient[part]
         places = np.nonzero(here)
         before = background[part, None] if by_word is None else by_word[part].toarray()
         indices[at], data[at] = places[1], (here * before)[places]
     return sparse.csr_matrix((data, indices, ends), shape=gradient.shape)
 
-
+# %% ../nbs/16_emission.ipynb #07c6488e
 def _at_old_places(gradient, by_word):
     "Return the same at the places where B has entries."
     data, ends = np.empty(by_word.nnz, np.float32), by_word.indptr
-    for part in _parts(ends):
+    for part in row_chunks(by_word, 2**20):
         at = slice(ends[part.start], ends[part.stop])
         places = np.repeat(np.arange(part.start, part.stop), np.diff(ends[part.start:part.stop + 1]))
         np.multiply(by_word.data[at], gradient[places, by_word.indices[at]], out=data[at])
@@ -258,7 +251,7 @@ class Pass(NamedTuple):
     log_likelihood: float        # weighted log likelihood before the pass, in nats
     gap: float                   # the most that the best emission could add to it, in nats
 
-
+# %% ../nbs/16_emission.ipynb #be57ab91
 def em_pass(
     theta,                # proportions (D, F), CSR
     bow,                  # word counts, weighted or not (D, V), CSR
@@ -293,7 +286,7 @@ def em_pass(
 def _normalise_(expected, sums, background, tau):
     "Add pseudo-counts of the background to expected counts (V, F), and divide each feature's by their sum."
     prior, places = np.zeros(expected.shape[1]), []
-    for part in _parts(expected.indptr) if tau else []:
+    for part in row_chunks(expected, 2**20) if tau else []:
         at = slice(expected.indptr[part.start], expected.indptr[part.stop])
         common = np.repeat(background[part], np.diff(expected.indptr[part.start:part.stop + 1]))
         prior += np.bincount(expected.indices[at], common, expected.shape[1])

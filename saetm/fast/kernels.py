@@ -68,6 +68,7 @@ def chunk_width(
     while 4 * width * width * k <= n_columns and n_columns % (2 * width) == 0: width *= 2
     return width if width >= 4 else 1
 
+# %% ../../nbs/20_kernels.ipynb #fb017bcc
 def largest(
     pre: torch.Tensor,  # numbers (n, F)
     k: int,  # entries wanted in each row, in 1..F
@@ -143,6 +144,7 @@ class Entries(NamedTuple):
     row: torch.Tensor  # their documents (m,), ascending
     starts: torch.Tensor  # where each document's entries begin (n + 1,)
 
+# %% ../../nbs/20_kernels.ipynb #7c691b8a
 def find_entries(
     pre: torch.Tensor,  # pre-activations (n, F)
     k: int,  # entries a document
@@ -439,8 +441,8 @@ def _residual(sums, centred, g, squares, scale, d, BLOCK: tl.constexpr):
 
 # %% ../../nbs/20_kernels.ipynb #b1762003
 @jit
-def _words(emission, gradient, background, rest, features, shares, docs, words, counts, weights, likelihood, n_counts,
-           first_word, share, n_latents, n_active,
+def _words(emission, gradient, background, background_share, features, shares, docs, words, counts, weights, likelihood,
+           n_counts, first_word, share, n_latents, n_active,
            START: tl.constexpr, ADD: tl.constexpr, WEIGH: tl.constexpr, TILE: tl.constexpr, LANES: tl.constexpr):
     at, lane = tl.program_id(0).to(tl.int64) * TILE + tl.arange(0, TILE), tl.arange(0, LANES)
     here = at < n_counts
@@ -453,7 +455,7 @@ def _words(emission, gradient, background, rest, features, shares, docs, words, 
     prob = tl.load(background + word, mask=here, other=1.0)
     if not START:
         mixed = tl.sum(part * tl.load(emission + place, mask=there, other=0.0), 1)
-        prob = tl.load(rest + doc, mask=here, other=1.0) * prob + share * mixed
+        prob = tl.load(background_share + doc, mask=here, other=1.0) * prob + share * mixed
     if WEIGH: count = count * tl.load(weights + word, mask=here, other=0.0)
     tl.store(likelihood + tl.program_id(0), tl.sum(tl.where(here, count * tl.log(prob), 0.0), 0))
     if ADD:
@@ -464,7 +466,7 @@ def visit_words(
     emission: torch.Tensor | None,  # word distributions (w, F) of some words; None: every feature says the background
     gradient: torch.Tensor | None,  # (w, F), added to in place; None: the likelihood alone is wanted
     background: torch.Tensor,  # background distribution (V,)
-    rest: torch.Tensor,  # share of the background in each document (n,)
+    background_share: torch.Tensor,  # share of the background in each document (n,)
     features: torch.Tensor,  # features of each document (n, m), int32
     shares: torch.Tensor,  # their proportions (n, m), 0 where a document has fewer
     docs: torch.Tensor,  # document of each count (N,), int32
@@ -482,9 +484,9 @@ def visit_words(
     likelihood = torch.empty(-(-len(counts) // tile), device=counts.device)
     def or_unused(tensor): return background if tensor is None else tensor
     if len(counts):
-        _words[(len(likelihood),)](or_unused(emission), or_unused(gradient), background, rest, features, shares,
-                                   docs, words, counts, or_unused(weights),
-                                   likelihood, len(counts), first_word, 1 - pi, n_latents, n_active,
+        _words[(len(likelihood),)](or_unused(emission), or_unused(gradient), background, background_share, features,
+                                   shares, docs, words, counts, or_unused(weights), likelihood, len(counts), first_word,
+                                   1 - pi, n_latents, n_active,
                                    START=emission is None, ADD=gradient is not None, WEIGH=weights is not None,
                                    TILE=tile, LANES=lanes, num_warps=4)
     return likelihood.sum(dtype=torch.float64)
