@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from .baselines import POSITIVE, Baseline, baseline, name_rows
 from .model import check_device
 from .settings import COUNT_OR_NONE, Number
+from .fast.gpu import DeviceShuffle
 from .fast.sae_cpu import sum_rows
 from .training import by_autograd, fit
 
@@ -63,26 +64,11 @@ def read_words(
     return Words(*(torch.from_numpy(array).to(device) for array in arrays), counts.shape[1])
 
 # %% ../nbs/62_vae_baselines.ipynb #c93a3616
-class RandomBatches:
+class RandomBatches(DeviceShuffle):
     "Documents in random order: `batches(i)` is batch i, row numbers (batch_size,), the same at every call."
-    def __init__(
-        self,
-        n_docs,           # D
-        batch_size=200,   # documents a batch; more than D means D
-        seed=0,           # seed of the order
-    ):
-        self.n_docs, self.batch_size, self.seed, self.epoch = n_docs, min(batch_size, n_docs), seed, None
-
     def order(self, epoch):
         "Return the documents (D,) in the order of one pass."
-        if self.epoch != epoch:
-            self.epoch = epoch
-            self.shuffled = np.random.default_rng([self.seed, epoch]).permutation(self.n_docs)
-        return self.shuffled
-
-    def __call__(self, i):
-        epoch, place = np.divmod(np.arange(i * self.batch_size, (i + 1) * self.batch_size), self.n_docs)
-        return np.concatenate([self.order(e)[place[epoch == e]] for e in np.unique(epoch)])
+        return torch.from_numpy(np.random.default_rng([self.seed, epoch]).permutation(self.n_docs))
 
 # %% ../nbs/62_vae_baselines.ipynb #237839a7
 def shift_norm(
@@ -304,7 +290,7 @@ def _train(self:NeuralBaseline, counts, emb, on_step):
                                      fused=torch.device(settings["device"]).type != "mps")
         if len(out):
             self.watch_ = EarlyStop(self.net_, lambda: self._loss_of(read, out), settings["patience"], self.steps_ // 3)
-        fit(by_autograd(self._objective, optimizer), lambda i: read(kept[batches(i)]), self.steps_, optimizer,
+        fit(by_autograd(self._objective, optimizer), lambda i: read(kept[batches(i).numpy()]), self.steps_, optimizer,
             on_step=on_step, stop=self.watch_)
         if self.watch_: self.watch_.restore_()
 
