@@ -61,32 +61,28 @@ def load_picture(
 # %% ../nbs/70_captions.ipynb #13126be2
 def fetch(
     url,              # http or https address
-    tries=3,          # attempts, 1 or more
-    timeout=30,       # seconds to wait
-    limit=2**28,      # most bytes
 ) -> bytes:           # the file
-    "Download a picture."
-    for attempt in range(tries):
+    "Download a picture of 256 MiB at most, in three attempts."
+    for attempt in range(3):
         try:
-            with urllib.request.urlopen(url, timeout=timeout) as answer: data = answer.read(limit + 1)
-            if len(data) <= limit: return data
-            reason = f"with more than {limit:,} bytes"
+            with urllib.request.urlopen(url, timeout=30) as answer: data = answer.read(2**28 + 1)
+            if len(data) <= 2**28: return data
+            reason = f"with more than {2**28:,} bytes"
             break
         except urllib.error.HTTPError as error:
             reason = f"{error.code} {error.reason}"
             if error.code < 500 and error.code != 429: break
         except (OSError, http.client.HTTPException) as error: reason = str(getattr(error, "reason", error))
-        if attempt + 1 < tries: time.sleep(2 ** attempt)
+        if attempt < 2: time.sleep(2 ** attempt)
     raise ValueError(f"{url} answered {reason}")
 
 # %% ../nbs/70_captions.ipynb #ae925824
 def data_url(
     image,            # PIL image, RGB
-    quality=90,       # of the JPEG, 1 to 95
 ) -> str:             # "data:image/jpeg;base64,..."
     "Write a picture into an address."
     file = io.BytesIO()
-    image.save(file, "jpeg", quality=quality)
+    image.save(file, "jpeg", quality=90)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 # %% ../nbs/70_captions.ipynb #8ab1ff80
