@@ -53,13 +53,6 @@ def pick_step(
     optimizer = torch.optim.Adam(sae.parameters(), lr=lr, fused=device.type != "mps")
     return step, Shuffle(emb, rows, settings["seed"], device, **memory), optimizer
 
-# %% ../nbs/23_sae_fitting.ipynb #eede99b7
-def _check_sizes(n_docs, batch_size):
-    "Raise unless there are documents for a batch, and a batch for every process."
-    if n_docs < 2: raise ValueError(f"at least 2 documents are needed to train on, got {n_docs}")
-    if batch_size < size():
-        raise ValueError(f"batch_size must be at least {size()}, the number of processes, got {batch_size}")
-
 # %% ../nbs/23_sae_fitting.ipynb #fa580001
 def _finish(sae, sample, settings):
     "Calibrate and measure a trained SAE; warn where documents have no features."
@@ -99,7 +92,9 @@ def fit_sae(
     settings = {name: found[name] if value is None else value for name, value in vars(given).items()}
     settings |= dict(architecture=sae.architecture, seed=seed)
     del settings["expansion_factor"]
-    _check_sizes(n_docs, settings["batch_size"])
+    if n_docs < 2: raise ValueError(f"at least 2 documents are needed to train on, got {n_docs}")
+    if settings["batch_size"] < size(): raise ValueError(
+        f"batch_size must be at least {size()}, the number of processes, got {settings['batch_size']}")
     sample = sample_rows(emb, 65_536, seed)
     start_at_documents_(set_scaling_(sae, sample), sample, seed=seed).to(device)
     step, batches, optimizer = pick_step(sae, emb, settings, memory_mb=hold_mb, window_mb=window_mb)
