@@ -16,6 +16,7 @@ from .corpus import Table, atomic_path, file_kind, need
 from .endpoint import EndpointJudge, Refusal, _parse_line, run_threads
 from .images import Images, load_images, open_image
 from .sae import check_count
+from .settings import COUNT_OR_NONE, Number
 
 # %% auto #0
 __all__ = ['CAPTION_PROMPT', 'prompt_hash', 'load_picture', 'fetch', 'data_url', 'clean_caption', 'EndpointCaptioner',
@@ -275,14 +276,13 @@ def todo(
 def put(
     self:CaptionFile,
     *entries,     # dicts: row, id, and caption or error
-) -> list:        # nothing left to write
+):
     "Write lines down."
     for entry in entries:
         if "caption" in entry and "model" not in entry: entry = {**entry, "model": self.model, "prompt": self.prompt}
         line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
         self.file.write(line)
         self._note(len(line), entry)
-    return []
 
 # %% ../nbs/70_captions.ipynb #581945b1
 @patch
@@ -294,15 +294,14 @@ def sort(self:CaptionFile):
             for row in rows:
                 offset, length = self.lines[row]
                 old.seek(offset); new.write(old.read(length))
-            new.flush()
     self.file.close()
 
 # %% ../nbs/70_captions.ipynb #af54928e
 def _check_shard(n, names, given, start, count, max_side, give_up):
     "Check the settings of a shard; return its rows, and the names of all pictures."
-    for name, value, least in (("count", count, 1), ("max_side", max_side, 16), ("give_up", give_up, 1)):
-        if value is not None and check_count(value, name) < least:
-            raise ValueError(f"{name} must be {least} or more, got {value}")
+    COUNT_OR_NONE.check("count", count)
+    for name, value, least in (("max_side", max_side, 16), ("give_up", give_up, 1)):
+        Number(least, whole=True).check(name, value)
     if start not in range(n + 1): raise ValueError(f"start must be in 0..{n}, the number of pictures, got {start!r}")
     for name, values in (("names", names), ("given", given)):
         if values is not None and len(values) != n: raise ValueError(
@@ -378,7 +377,9 @@ def _save_entries(file, entries, give_up):
         kind = entry.get("error", "").partition(":")[0]
         if kind == "server": held.append(entry)
         elif kind == "image": file.put(entry)
-        else: held = file.put(*held, entry)
+        else:
+            file.put(*held, entry)
+            held = []
         if len(held) >= give_up: raise ConnectionError(
             f"no answer for {len(held)} pictures in a row, the last: {entry['id']}: {held[-1]['error']}; "
             "check the address and the model; the same command resumes")
