@@ -376,14 +376,10 @@ def _describe(error):
     return f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
 
 # %% ../nbs/66_benchmark.ipynb #d0c24579
-def _die_with_parent():
-    "End this process when the one that started it has ended."
-    threading.Thread(target=lambda: (wait([parent_process().sentinel]), os._exit(1)), daemon=True).start()
-
 def _job_process(threads, *job):
-    "Run a job in a process of its own."
+    "Run a job in a process of its own, which ends when the one that started it has ended."
     import torch
-    _die_with_parent()
+    threading.Thread(target=lambda: (wait([parent_process().sentinel]), os._exit(1)), daemon=True).start()
     torch.set_num_threads(threads)
     run_job(*job)
 

@@ -68,12 +68,6 @@ class DocumentStream:
         self.length, self.checksum = length, digest.hexdigest()
         return self
 
-# %% ../nbs/08_streams.ipynb #10a23d6a
-def _checked(stream):
-    "Check a stream; rank 0 reads it for all, and tells the others how many documents there are, and their checksum."
-    stream.length, stream.checksum = broadcast([stream.check().length, stream.checksum] if is_first() else None)
-    return stream
-
 # %% ../nbs/08_streams.ipynb #f142a951
 def stream_documents(
     source,              # path of a file or a folder, "hub:user/name", or data set: see `Table`
@@ -85,7 +79,10 @@ def stream_documents(
         raise TypeError(f"documents are streamed from files and data sets, got a {type(source).__name__}; "
                         "lists are in memory already")
     table = Table(source, split)
-    return _checked(DocumentStream(lambda: table.documents(text), table.name))
+    stream = DocumentStream(lambda: table.documents(text), table.name)
+    # rank 0 reads them for all
+    stream.length, stream.checksum = broadcast([stream.check().length, stream.checksum] if is_first() else None)
+    return stream
 
 # %% ../nbs/08_streams.ipynb #69576239
 def documents_bytes(

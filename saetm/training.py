@@ -41,10 +41,12 @@ class Shuffle:
         self.emb, self.seed, self.device, self.n_docs = emb, seed, torch.device(device), emb.shape[0]
         self.batch_size = min(check_count(batch_size, "batch_size"), self.n_docs)
         fits = 4 * emb.shape[0] * emb.shape[1] <= memory_mb * 2**20
+        on_gpu = self.device.type == "cuda" and (emb.shape[0] * emb.shape[1] * np.dtype(emb.dtype).itemsize
+                                                 <= torch.cuda.mem_get_info(self.device)[0] / 2)
         self.block = 1 if fits else block
         window_rows = int(window_mb * 2**20 / (4 * emb.shape[1])) // self.block * self.block
         self.window_rows = min(self.n_docs, max(self.batch_size, window_rows))
-        self.held = hold(emb, self.device) if fits or _fits_on(self.device, emb) else None
+        self.held = hold(emb, self.device) if fits or on_gpu else None
         self.mine = part(self.batch_size)  # of several processes, each gets some rows of a batch
         self.epoch = self.current = self.ahead = None
         self.tables = []                                                           # two windows' memory, used in turn
@@ -71,11 +73,6 @@ def hold(emb, device):
     "Return all rows where they can be picked quickly: an array in memory, or a tensor on the device."
     held = np.array(emb) if isinstance(emb, np.memmap) else np.ascontiguousarray(emb)
     return held if device.type == "cpu" else torch.from_numpy(held if held.flags.writeable else held.copy()).to(device)
-
-def _fits_on(device, emb):
-    "Tell whether half of a GPU's free memory is enough for all rows."
-    if device.type != "cuda": return False
-    return emb.shape[0] * emb.shape[1] * np.dtype(emb.dtype).itemsize <= torch.cuda.mem_get_info(device)[0] / 2
 
 # %% ../nbs/14_training.ipynb #abf46cab
 @patch
