@@ -86,7 +86,7 @@ def work(arguments):
             for name in ("float32", "auto"):
                 losses = []
                 def note(i, values): losses.append(values["loss"])
-                sae = fit_sae(emb, LATENTS, k=K, steps=arguments.check_steps, precision=name, every=1, on_step=note)
+                sae = fit_sae(emb, n_latents=LATENTS, k=K, steps=arguments.check_steps, precision=name, every=1, on_step=note)
                 found[f"losses_{name}"] = losses
             sae = start_at_documents_(set_scaling_(SAE(emb.shape[1], LATENTS, "topk", K), emb), emb)
             theta = theta_from_acts(stack_rows(encode_sparse(sae, emb[part(len(emb))])))

@@ -12,7 +12,7 @@ probabilities, each with scipy's product of sparse matrices for the gradient:
     gathered   the entries of a dense emission at the counts' places, feature after feature of a document, by numpy
 
 `ratio` is of CPU seconds, against the quickest of the three; `ratio_wall` of seconds by the clock, with --threads threads on one side and one on the other, since scipy's products know no
-threads. `agree` is the largest difference of an entry of the new emission from scipy's, relative to it, over the documents of scipy's part; `agree_torch` the same for `em_pass_on` on the processor.
+threads. `agree` is the largest difference of an entry of the new emission from scipy's, relative to it, over the documents of scipy's part; `agree_torch` the same for `WordsOnDevice` on the processor.
 The fit, five passes, runs first, in a process of its own that makes its documents, too: its peak memory is all that this process ever held.
 """
 import argparse
@@ -133,7 +133,7 @@ def quality(seeds=(0, 1, 2)):
     from saetm.embedding import embed
     from saetm.emission import fit_background, fit_em, idf_weights, perplexity, theta_from_acts
     from saetm.fast.words import from_device
-    from saetm.word_fitting import fit_emission, steps_on_device
+    from saetm.word_fitting import fit_emission, _steps_on_device
     from saetm.sae import encode_sparse
     from saetm.sae_fitting import fit_sae
     docs = load_corpus("wikipedia").text.tolist()
@@ -145,7 +145,7 @@ def quality(seeds=(0, 1, 2)):
         theta = theta_from_acts(encode_sparse(fit_sae(emb, seed=seed, steps=1000), emb, attribution=True))
         plain, compiled = (fit_emission(theta[fit], bow[fit], seed=seed, passes=3, numba=numba) for numba in (False, True))
         weights = idf_weights(bow[fit].getnnz(0), len(fit))
-        steps = steps_on_device(theta[fit], bow[fit], weights, fit_background(bow[fit]), .1, 0., None, 2**22, "cpu")
+        steps = _steps_on_device(theta[fit], bow[fit], weights, fit_background(bow[fit]), .1, 0., None, 2**22, "cpu")
         found = [plain.emission, compiled.emission, from_device(fit_em(*steps, 3, False)[0])]
         scores = [perplexity(theta[test], bow[test], emission, plain.background) for emission in found]
         worst = max(float(np.abs(other.toarray() / np.maximum(dense, 1e-30) - 1)[dense > 1e-12].max()) for other in found[1:] for dense in [plain.emission.toarray()])
@@ -174,7 +174,7 @@ def main():
     import numba
     import torch
     from saetm.emission import em_pass, fit_background
-    from saetm.fast.words import compiled_visit, em_pass_on
+    from saetm.fast.words import WordsOnDevice, compiled_visit, from_device
     torch.set_num_threads(args.threads)
     pi, (theta, bow) = .1, make_documents(args.docs)
     background = fit_background(bow)
@@ -200,7 +200,9 @@ def main():
     gradient = scipy_gradient(some, counts, dense, background, pi, "gathered").tocsr()
     said = gradient.multiply(dense).tocsr()
     reference = sparse.diags(1 / np.maximum(np.asarray(said.sum(1)).ravel(), 1e-30)) @ said
-    agree, agree_torch = difference(em_pass(some, counts, emission, background, pi, visit=compiled_visit()).emission, reference), difference(em_pass_on("cpu", some, counts, emission, background, pi).emission, reference)
+    on_cpu = WordsOnDevice(some, counts, background, None, pi, 0, "cpu")
+    by_torch = from_device(on_cpu.em_pass(torch.from_numpy(emission.T.toarray()))[0])
+    agree, agree_torch = difference(em_pass(some, counts, emission, background, pi, visit=compiled_visit()).emission, reference), difference(by_torch, reference)
     machine = dict(processor=platform.processor() or platform.machine(), cores=os.cpu_count(), threads=args.threads, numpy=np.__version__, scipy=scipy.__version__, numba=numba.__version__, torch=torch.__version__)
     print(json.dumps(dict(bench="emission_scale", ratio=float(np.median(ratios)), ratios=ratios, ratio_wall=float(np.median(walls)), ratios_wall=walls, agree=agree, agree_torch=agree_torch, against=quickest, docs=args.docs, counts=bow.nnz,
         documents_of_scipy={way: min(n, args.docs) for way, (_, n) in ways.items()}, cpu_seconds={name: [round(cpu, 1) for cpu, _ in times] for name, times in seconds.items()},

@@ -31,7 +31,7 @@ def recover(seed, n_docs=4000, alpha=0.1, coherence=0.0, noise=0.02 * 32**0.5):
     sample = sample_ctm(n_docs, plant_atoms(32, 32, coherence, seed), alpha=alpha, sigma=noise / 32**0.5, seed=seed)
     truth = sample.truth
     k = int(np.ceil((truth.theta > 0.05).sum(1).mean()))
-    sae = fit_sae(sample.emb, 128, architecture="topk", k=k, steps=400, batch_size=512, lr=5e-3, seed=seed)
+    sae = fit_sae(sample.emb, n_latents=128, architecture="topk", k=k, steps=400, batch_size=512, lr=5e-3, seed=seed)
     atoms, (acts, explained) = sae.W_dec.numpy(), (encode_sparse(sae, sample.emb, attribution=kind) for kind in (False, True))
     group = np.eye(32)[(atoms @ truth.atoms.T).argmax(1)]
     cosine = match_atoms(atoms, truth.atoms).cosine

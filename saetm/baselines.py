@@ -13,8 +13,8 @@ from scipy import sparse
 from .corpus import need
 from .embedding import check_embeddings
 from .emission import fit_background
-from .merging import (centre_rows, cluster_features, mean_row, refit_topic_words, topic_centroids, unit_rows,
-                           word_directions, word_weights)
+from .merging import (centre_rows, cluster_features, mean_row, refit_topic_words, top_words, topic_centroids,
+                           unit_rows, word_directions, word_weights)
 from .metrics import class_words
 from .model import NotFittedError, check_n_topics
 from .sae import check_seed
@@ -138,6 +138,7 @@ def _check_documents(self:Baseline, bow, emb, n_words=None, d_embed=None):
     emb = check_embeddings(emb, counts.shape[0], d_embed)
     return counts, emb.detach().float().cpu().numpy() if hasattr(emb, "detach") else np.asarray(emb, np.float32)
 
+# %% ../nbs/60_baselines.ipynb #0971cad9
 @patch
 def _check_settings(self:Baseline, n_docs):
     "Return all settings of the model, each in its range."
@@ -207,13 +208,7 @@ def baseline_words(
     n=50,                    # most words of a topic
 ) -> list[list[str]]:        # strongest words of each topic, strongest first; fewer where fewer have any probability
     "List the strongest words of each topic."
-    COUNT.check("n", n)
-    components = np.asarray(model.components_)
-    if len(vocabulary) != components.shape[1]:
-        raise ValueError(f"the vocabulary must have a word for each of {components.shape[1]} columns, got "
-                         f"{len(vocabulary)}")
-    order = np.argsort(-components, axis=1, kind="stable")[:, :n]
-    return [[vocabulary[w] for w in words if row[w] > 0] for words, row in zip(order, components)]
+    return [[word for word, _ in topic] for topic in top_words(model.components_, vocabulary, n)]
 
 # %% ../nbs/60_baselines.ipynb #e313029d
 @baseline("lda")

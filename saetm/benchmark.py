@@ -22,13 +22,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from .baselines import BASELINES, POSITIVE, baseline_words, find_baseline, fit_baseline
+from .baselines import BASELINES, baseline_words, find_baseline, fit_baseline
 from .corpus import atomic_path, count_words, load_bow, load_documents, read_json, save_bow, write_json
 from .data import corpus_names, load_corpus
 from .embedding import documents_checksum, embed_to_shards, open_embeddings
 from .evaluation import score_documents, score_words
 from .judges import judge_parts, make_judge
-from .metrics import token_sequences
+from .figures import write_names
+from .metrics import markdown_table, token_sequences
 from .model import SAETM, interpret_features
 from .run import Run
 from .sae import load_sae, save_sae
@@ -42,7 +43,7 @@ __all__ = ['OWN_MODELS', 'SHOWN', 'benchmark_models', 'Cell', 'plan_cells', 'rea
            'machine_facts', 'cell_stamp', 'cell_state', 'save_fit', 'score_cell', 'group_cells', 'run_job',
            'default_jobs', 'check_asked', 'run_cells', 'gather', 'summarise', 'format_benchmark', 'mean_variance',
            'compare_models', 'compare_numbers', 'format_differences', 'write_benchmark', 'model_colours',
-           'label_points', 'plot_words_documents', 'plot_granularity', 'plot_cost']
+           'plot_words_documents', 'plot_granularity', 'plot_cost']
 
 # %% ../nbs/66_benchmark.ipynb #bf4d326c
 OWN_MODELS = {"saetm": "saetm", "saetm-paper": "paper"}     # name in a benchmark -> recipe
@@ -98,12 +99,9 @@ def read_source(
 ) -> tuple:          # texts (D,), labels (D,) or None
     "Read the documents of a benchmark, and their labels."
     if source in corpus_names():
-        (text, label, most), table = _columns[source], load_corpus(source)
-        docs, limit = table[text].tolist(), limit or most
-        labels = None if label is None else table[label].astype(str).tolist()
-    else:
-        docs = load_documents(source, text)
-        labels = None if label is None else list(map(str, load_documents(source, label)))
+        text, label, most = _columns[source]
+        source, limit = load_corpus(source), limit or most
+    docs, labels = load_documents(source, text), label and load_documents(source, label)
     COUNT._replace(none=True).check("limit", limit)
     if limit is None or limit >= len(docs): return docs, labels
     rows = np.random.default_rng(0).permutation(len(docs))[:limit]
@@ -378,26 +376,19 @@ def _describe(error):
     return f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
 
 # %% ../nbs/66_benchmark.ipynb #d0c24579
-def _die_with_parent():
-    "End this process when the one that started it has ended."
-    threading.Thread(target=lambda: (wait([parent_process().sentinel]), os._exit(1)), daemon=True).start()
-
 def _job_process(threads, *job):
-    "Run a job in a process of its own."
+    "Run a job in a process of its own, which ends when the one that started it has ended."
     import torch
-    _die_with_parent()
+    threading.Thread(target=lambda: (wait([parent_process().sentinel]), os._exit(1)), daemon=True).start()
     torch.set_num_threads(threads)
     run_job(*job)
 
 # %% ../nbs/66_benchmark.ipynb #c09663dd
-def default_jobs(
-    memory_per_job=3.0,    # gigabytes a process may take
-) -> int:                  # processes at a time
-    "Choose how many jobs run at a time: one a core, as far as free memory goes."
-    POSITIVE.check("memory_per_job", memory_per_job)
+def default_jobs() -> int:   # processes at a time
+    "Choose how many jobs run at a time: one a core, as far as free memory goes at 3 GiB each."
     known = "SC_AVPHYS_PAGES" in os.sysconf_names
     free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") / 2**30 if known else 4.0
-    return max(1, min(os.cpu_count() or 1, int(free / memory_per_job)))
+    return max(1, min(os.cpu_count() or 1, int(free / 3)))
 
 # %% ../nbs/66_benchmark.ipynb #d817b5f3
 def _start_job(job, threads, out, *asked):
@@ -540,21 +531,17 @@ def format_benchmark(
         names = ["model", *shown] if alike else ["model", "seeds", *shown]
         best = {name: rows[name].max() for name in shown if not name.startswith("cpu") and rows[name].notna().any()}
         lines += [f"**{corpus}, T = {T}**" + (f", seeds: {rows.seeds.iloc[0]}" if alike else ""), ""]
-        lines += [*_markdown_table(names, [_formatted(row, shown, best) for _, row in rows.iterrows()]), ""]
+        lines += [*markdown_table(names, [_formatted(row, names, best) for _, row in rows.iterrows()]), ""]
     lines += [f"- failed: {row.corpus}, {row.model}, T = {row.n_topics}, seed {row.seed}: {row.error}"
               for row in table[table.status == "failed"].itertuples()]
     return "\n".join(lines).rstrip() + "\n"
 
 # %% ../nbs/66_benchmark.ipynb #99bc5f10
-def _markdown_table(names, rows):
-    "Return the lines of a table; a row holds a text for each name."
-    cells = [[row[name] for name in names] for row in rows]
-    return [f"| {' | '.join(names)} |", "|---" * len(names) + "|", *(f"| {' | '.join(row)} |" for row in cells)]
-
-def _formatted(row, shown, best):
+def _formatted(row, names, best):
     "Write the mean, the spread and the seeds of a model as texts, by column."
-    texts = {name: _mean_and_sd(row[name], row[f"{name}_sd"], row[name] == best.get(name)) for name in shown}
-    return texts | dict(model=row.model, seeds=f"{row.seeds} ({row.failed} failed)" if row.failed else str(row.seeds))
+    texts = dict(model=row.model, seeds=f"{row.seeds} ({row.failed} failed)" if row.failed else str(row.seeds))
+    return [texts.get(name) or _mean_and_sd(row[name], row[f"{name}_sd"], row[name] == best.get(name))
+            for name in names]
 
 # %% ../nbs/66_benchmark.ipynb #15rv0002
 _SPACE = "\u00a0"                                               # no line of a table ends here
@@ -582,6 +569,7 @@ def mean_variance(
     between = cells[score].var() if len(cells) > 1 else 0.0
     return max(within, between) / len(cells) if len(cells) else float("nan")
 
+# %% ../nbs/66_benchmark.ipynb #ec6776a2
 def _difference(before, after, score):
     "Return two means and their difference with its interval, as text."
     means = [cells[score].mean() for cells in (before, after)]
@@ -647,16 +635,15 @@ def format_differences(
         if not {ours} < set(cells[cells.status == "scored"].model): continue
         changes = compare_models(cells, ours).rename_axis("model").reset_index()
         lines += ["", f"**{corpus}, T = {T}**, difference from {ours}", ""]
-        lines += _markdown_table([*changes], changes.to_dict("records"))
+        lines += markdown_table([*changes], changes.to_numpy())
     return "\n".join([*lines, "", "95% intervals; a star where zero lies outside.", ""]) if lines else ""
 
 # %% ../nbs/66_benchmark.ipynb #b5aa50d0
 def write_benchmark(
     out,                       # folder of the benchmark
-    cells=None,                # only these cells; None for all there are
 ) -> "pandas.DataFrame":       # the table
     "Write benchmark.parquet and benchmark.md."
-    table = gather(out, cells)
+    table = gather(out)
     with atomic_path(Path(out) / "benchmark.parquet") as path: table.to_parquet(path)
     with atomic_path(Path(out) / "benchmark.md") as path:
         path.write_text(format_benchmark(table) + format_differences(table), encoding="utf8")
@@ -677,36 +664,6 @@ def _seed_range(groups, name):
     mean = groups[name].mean()
     return mean, np.array([mean - groups[name].min(), groups[name].max() - mean]).clip(0)
 
-# %% ../nbs/66_benchmark.ipynb #f891fcf0
-# of a label, in points from its point
-_PLACES = [(right, up) for up in (3, -9, 13, -19, 23, -29) for right in (7, -7)]
-
-def label_points(
-    axis,                      # axes with the points
-    x,                         # Series of places along x, its index the labels
-    y,                         # Series of places along y, in the same order
-    styles=None,               # label -> settings of its text; None: all grey
-):
-    "Write each label beside its point, where it covers the fewest other labels and points."
-    axis.figure.canvas.draw()
-    points, frame, placed = axis.transData.transform(np.column_stack([x, y])), axis.get_window_extent(), []
-    for i in np.argsort(points[:, 1], kind="stable"):
-        point, style, tried = (x.iloc[i], y.iloc[i]), {"color": "0.3", **(styles or {}).get(x.index[i], {})}, []
-        for right, up in _PLACES:
-            text = axis.annotate(x.index[i], point, (right, up), textcoords="offset points",
-                                 ha="left" if right > 0 else "right", fontsize=8, **style)
-            box = text.get_window_extent()
-            outside = box.x0 < frame.x0 or box.x1 > frame.x1 or box.y1 > frame.y1 or box.y0 < frame.y0
-            covered = 3 * sum(map(box.overlaps, placed)) + sum(box.contains(*other) for other in points)
-            tried.append((covered + 9 * outside, len(tried), text, box))
-        _, _, best, box = min(tried, key=lambda place: place[:2])
-        for place in tried:
-            if place[2] is not best: place[2].remove()
-        placed.append(box)
-        if abs(best.xyann[1]) > 9:
-            line = dict(arrowstyle="-", lw=.5, color="0.7")
-            axis.annotate("", point, best.xyann, textcoords="offset points", arrowprops=line)
-
 # %% ../nbs/66_benchmark.ipynb #00f2fef2
 def plot_words_documents(
     table,                     # table of cells, of one corpus and one number of topics
@@ -725,7 +682,9 @@ def plot_words_documents(
                       capsize=2, ms=5)
     axis.set(xlabel=words.replace("_", " "), ylabel=documents.replace("_", " "))
     axis.margins(.12)
-    label_points(axis, x, y, {name: dict(color=colours[name], weight="bold") for name in OWN_MODELS})
+    own = {name: dict(color=colours[name], weight="bold") for name in OWN_MODELS}
+    diagonal = 35, 145, 215, 325                                # off the bars of the seeds
+    write_names(axis, np.column_stack([x, y]), np.full(len(x), 2.5), x.index, own, diagonal)
     return axis
 
 # %% ../nbs/66_benchmark.ipynb #d2f19aa1

@@ -16,7 +16,7 @@ from .judges import (PROTOCOLS, Plan, Question, carry_out, choice_prompt, find_p
 from .sae import check_count, check_seed
 
 # %% auto #0
-__all__ = ['calibration_lists', 'calibration_sets', 'Calibration', 'auc', 'calibrate_judge', 'judge_card', 'prompt_hash']
+__all__ = ['calibration_lists', 'calibration_sets', 'Calibration', 'calibrate_judge', 'judge_card', 'prompt_hash']
 
 # %% ../nbs/56_calibration.ipynb #66caa56d
 def calibration_lists(
@@ -71,15 +71,6 @@ class Calibration(NamedTuple):
     asked: int           # questions
     human: float         # rank correlation with human ratings; NaN where none were given
 
-
-def auc(
-    higher,         # ratings that should be high (n,)
-    lower,          # ratings that should be low (m,)
-) -> float:         # probability that one of the first is above one of the second, ties counted half
-    "Return the area under the ROC curve."
-    a, b = np.asarray(higher)[:, None], np.asarray(lower)[None]
-    return float(((a > b) + .5 * (a == b)).mean())
-
 # %% ../nbs/56_calibration.ipynb #d962fd86
 def calibrate_judge(
     judge,               # prompted or scoring judge
@@ -90,18 +81,18 @@ def calibrate_judge(
     seed=0,              # seed of the draws
 ) -> Calibration:        # areas, accuracies, failures
     "Try a judge on lists of known quality."
+    from scipy.stats import mannwhitneyu, spearmanr
     sets, protocol = calibration_sets(lists, repeats=repeats, seed=seed), find_protocol(protocol)
     if human: sets["human"] = [words for words, _ in human]
     judged = {kind: _judge_lists(judge, kind, protocol, found) for kind, found in sets.items()}
     score = {kind: judgement.with_failures for kind, judgement in judged.items()}
     asked = sum(int(judgement.asked.sum()) for judgement in judged.values())
     answered = sum(int(judgement.answered.sum()) for judgement in judged.values())
-    rank = float("nan")
-    if human:
-        from scipy.stats import spearmanr
-        rank = float(spearmanr(score["human"], [rating for _, rating in human]).statistic)
-    return Calibration(judge_name(judge), auc(score["good"], score["random"]), auc(score["good"], score["mixed"]),
-                       float(score["easy"].mean()), float(score["hard"].mean()), asked - answered, asked, rank)
+    rank = spearmanr(score["human"], [rating for _, rating in human]).statistic if human else np.nan
+    good, *others = score["good"], score["random"], score["mixed"]
+    auc = [float(mannwhitneyu(good, low).statistic / (len(good) * len(low))) for low in others]
+    return Calibration(judge_name(judge), *auc, float(score["easy"].mean()), float(score["hard"].mean()),
+                       asked - answered, asked, float(rank))
 
 # %% ../nbs/56_calibration.ipynb #2754ee9a
 def _judge_lists(judge, kind, protocol, lists):
@@ -124,8 +115,10 @@ def judge_card(
                 protocols=sorted({j.protocol for j in judgements}), asked=asked, failed=asked - answered)
     reasons = sorted({reason for j in judgements for reason in j.failures})
     card["failures"] = {reason: sum(j.failures.get(reason, 0) for j in judgements) for reason in reasons}
-    if not is_scoring(judge): card |= dict(prompts=prompt_hash(rating_prompt, choice_prompt),
-                                           temperature=sorted({_temperature(j) for j in judgements}))
+    if not is_scoring(judge):
+        protocols = [(PROTOCOLS.get(j.protocol, PROTOCOLS["strict"]), j.kind) for j in judgements]
+        card |= dict(prompts=prompt_hash(rating_prompt, choice_prompt),
+                     temperature=sorted({getattr(protocol, kind)["temperature"] for protocol, kind in protocols}))
     known = {} if calibration is None else {name: v for name, v in calibration._asdict().items() if v == v}
     return card | ({"calibration": known} if known else {})
 
@@ -136,7 +129,3 @@ def prompt_hash(
     "Return a short name for the wording of prompts."
     return hashlib.sha256("\n".join(prompt(["A", "B", "C", "D", "E"]) for prompt in prompts).encode()).hexdigest()[:12]
 
-
-def _temperature(judgement):
-    "Return the temperature that a judgement was made with."
-    return getattr(PROTOCOLS.get(judgement.protocol, PROTOCOLS["strict"]), judgement.kind)["temperature"]

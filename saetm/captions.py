@@ -16,6 +16,7 @@ from .corpus import Table, atomic_path, file_kind, need
 from .endpoint import EndpointJudge, Refusal, _parse_line, run_threads
 from .images import Images, load_images, open_image
 from .sae import check_count
+from .settings import COUNT_OR_NONE, Number
 
 # %% auto #0
 __all__ = ['CAPTION_PROMPT', 'prompt_hash', 'load_picture', 'fetch', 'data_url', 'clean_caption', 'EndpointCaptioner',
@@ -61,32 +62,28 @@ def load_picture(
 # %% ../nbs/70_captions.ipynb #13126be2
 def fetch(
     url,              # http or https address
-    tries=3,          # attempts, 1 or more
-    timeout=30,       # seconds to wait
-    limit=2**28,      # most bytes
 ) -> bytes:           # the file
-    "Download a picture."
-    for attempt in range(tries):
+    "Download a picture of 256 MiB at most, in three attempts."
+    for attempt in range(3):
         try:
-            with urllib.request.urlopen(url, timeout=timeout) as answer: data = answer.read(limit + 1)
-            if len(data) <= limit: return data
-            reason = f"with more than {limit:,} bytes"
+            with urllib.request.urlopen(url, timeout=30) as answer: data = answer.read(2**28 + 1)
+            if len(data) <= 2**28: return data
+            reason = f"with more than {2**28:,} bytes"
             break
         except urllib.error.HTTPError as error:
             reason = f"{error.code} {error.reason}"
             if error.code < 500 and error.code != 429: break
         except (OSError, http.client.HTTPException) as error: reason = str(getattr(error, "reason", error))
-        if attempt + 1 < tries: time.sleep(2 ** attempt)
+        if attempt < 2: time.sleep(2 ** attempt)
     raise ValueError(f"{url} answered {reason}")
 
 # %% ../nbs/70_captions.ipynb #ae925824
 def data_url(
     image,            # PIL image, RGB
-    quality=90,       # of the JPEG, 1 to 95
 ) -> str:             # "data:image/jpeg;base64,..."
     "Write a picture into an address."
     file = io.BytesIO()
-    image.save(file, "jpeg", quality=quality)
+    image.save(file, "jpeg", quality=90)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 # %% ../nbs/70_captions.ipynb #8ab1ff80
@@ -279,14 +276,13 @@ def todo(
 def put(
     self:CaptionFile,
     *entries,     # dicts: row, id, and caption or error
-) -> list:        # nothing left to write
+):
     "Write lines down."
     for entry in entries:
         if "caption" in entry and "model" not in entry: entry = {**entry, "model": self.model, "prompt": self.prompt}
         line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
         self.file.write(line)
         self._note(len(line), entry)
-    return []
 
 # %% ../nbs/70_captions.ipynb #581945b1
 @patch
@@ -298,15 +294,14 @@ def sort(self:CaptionFile):
             for row in rows:
                 offset, length = self.lines[row]
                 old.seek(offset); new.write(old.read(length))
-            new.flush()
     self.file.close()
 
 # %% ../nbs/70_captions.ipynb #af54928e
 def _check_shard(n, names, given, start, count, max_side, give_up):
     "Check the settings of a shard; return its rows, and the names of all pictures."
-    for name, value, least in (("count", count, 1), ("max_side", max_side, 16), ("give_up", give_up, 1)):
-        if value is not None and check_count(value, name) < least:
-            raise ValueError(f"{name} must be {least} or more, got {value}")
+    COUNT_OR_NONE.check("count", count)
+    for name, value, least in (("max_side", max_side, 16), ("give_up", give_up, 1)):
+        Number(least, whole=True).check(name, value)
     if start not in range(n + 1): raise ValueError(f"start must be in 0..{n}, the number of pictures, got {start!r}")
     for name, values in (("names", names), ("given", given)):
         if values is not None and len(values) != n: raise ValueError(
@@ -382,7 +377,9 @@ def _save_entries(file, entries, give_up):
         kind = entry.get("error", "").partition(":")[0]
         if kind == "server": held.append(entry)
         elif kind == "image": file.put(entry)
-        else: held = file.put(*held, entry)
+        else:
+            file.put(*held, entry)
+            held = []
         if len(held) >= give_up: raise ConnectionError(
             f"no answer for {len(held)} pictures in a row, the last: {entry['id']}: {held[-1]['error']}; "
             "check the address and the model; the same command resumes")

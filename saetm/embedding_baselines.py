@@ -6,7 +6,6 @@
 from __future__ import annotations
 import math
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -14,8 +13,7 @@ from torch.nn import functional as F
 from .baselines import POSITIVE, baseline
 from .merging import corpus_word_vectors, unit_rows
 from .vae_baselines import (AVITM, TRAINING, Encoder, NeuralBaseline, mixture_loss, read_words, shift_norm,
-                                 softmax_loss,
-                                 start_word_vectors, xavier_linear)
+                                 softmax_loss, start_word_vectors, xavier_linear)
 
 # %% auto #0
 __all__ = ['EmbeddingBaseline', 'CombinedTM', 'contrast_loss', 'TSCTM', 'transport_plan', 'NSTM', 'squared_distances', 'FASTopic']

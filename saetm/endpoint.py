@@ -37,24 +37,16 @@ class Refusal(str):
     "The text that came instead of an answer."
 
 # %% ../nbs/52_endpoint.ipynb #291c9640
-class AnswerCache:
-    "Answers of one judge, appended to a file as they arrive."
+class AnswerCache(dict):
+    "Answers of one judge by `answer_key`, appended to a file as they arrive."
     def __init__(
         self,
         path,    # the file, created if missing and refused if it belongs to another judge; None keeps answers in memory
         judge,   # name of the judge
     ):
         self.path, self.judge = None if path is None else Path(path), judge
-        self.answers, self.dropped, self._lock, self._broken_end = {}, 0, threading.Lock(), False
+        self.dropped, self._lock, self._broken_end = 0, threading.Lock(), False
         if self.path is not None: self._read()
-    def __len__(self): return len(self.answers)
-    def __contains__(self, key): return key in self.answers
-    def get(
-        self,
-        key,     # from `answer_key`
-    ):           # the answer, a `Refusal`, or None if there is none
-        "Look an answer up."
-        return self.answers.get(key)
     def put(
         self,
         key,     # from `answer_key`
@@ -62,7 +54,7 @@ class AnswerCache:
     ):
         "Keep an answer; each line is one write, so that threads do not mix their lines."
         with self._lock:
-            self.answers[key] = answer
+            self[key] = answer
             if self.path is None: return
             field = "refusal" if isinstance(answer, Refusal) else "answer"
             line = json.dumps({"key": key, field: answer}).encode() + b"\n"
@@ -87,7 +79,7 @@ def _read(self:AnswerCache):
     self._broken_end = not data.endswith(b"\n")      # killed while writing: the last line has no end
     for entry in lines[:-1] + [None] * self._broken_end:
         if isinstance(entry, dict) and "key" in entry and ("answer" in entry or "refusal" in entry):
-            self.answers[entry["key"]] = Refusal(entry["refusal"]) if "refusal" in entry else entry["answer"]
+            self[entry["key"]] = Refusal(entry["refusal"]) if "refusal" in entry else entry["answer"]
         else: self.dropped += 1
 
 # %% ../nbs/52_endpoint.ipynb #3ec1b083
@@ -104,8 +96,7 @@ class PromptedJudge:
         name,         # name of the model
         cache=None,   # file for the answers; None keeps them in memory
     ):
-        self.name, self.cache, self.calls = name, AnswerCache(cache, name), 0
-        self.answers = self.cache.answers
+        self.name, self.answers, self.calls = name, AnswerCache(cache, name), 0
     def keys(
         self,
         prompts,      # list of n strings
@@ -129,7 +120,7 @@ class PromptedJudge:
         return [self.answers[key] for key in keys]
     def _keep(self, key, answer):
         self.calls += 1
-        self.cache.put(key, answer)
+        self.answers.put(key, answer)
 
 # %% ../nbs/52_endpoint.ipynb #90bb133c
 class EndpointJudge(PromptedJudge):

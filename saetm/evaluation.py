@@ -16,13 +16,14 @@ from .corpus import atomic_path, write_json
 from .judges import (check_judge, count_calls, detect_intruders, find_protocol, plan_choices, plan_ratings,
                           rate_coherence)
 from .metrics import (c_v, check_topics, cluster_agreement, coverage, document_counter, label_topics, make_score,
-                           npmi, npmi_matrix, score_table, shuffle_topics, unique_words, wmd_diversity, word_relevance)
+                           markdown_table, npmi, npmi_matrix, score_table, shuffle_topics, unique_words, wmd_diversity,
+                           word_relevance)
 from .sae import check_count, check_seed
 
 # %% auto #0
 __all__ = ['COHERENCE', 'AGREEMENT', 'read_topic_words', 'anchor_topics', 'Evaluation', 'score_words', 'score_documents',
-           'score_labels', 'find_doubts', 'evaluate', 'count_evaluation', 'word_intervals', 'plot_evaluation',
-           'evaluate_model', 'write_evaluation', 'format_evaluation']
+           'find_doubts', 'evaluate', 'count_evaluation', 'word_intervals', 'plot_evaluation', 'evaluate_model',
+           'write_evaluation', 'format_evaluation']
 
 # %% ../nbs/58_evaluation.ipynb #f56dc160
 def read_topic_words(
@@ -149,16 +150,6 @@ def score_documents(
     if bow is not None: scores.append(word_relevance(shares, topics, bow, seed=seed))
     return scores + (list(coverage(shares, seed=seed).values()) if n_columns else [])
 
-# %% ../nbs/58_evaluation.ipynb #36ff96b0
-def score_labels(
-    bow,  # BagOfWords of the documents
-    labels,  # label of each document (D,)
-    seed: int = 0,  # seed of the intervals
-) -> list:  # `Score`s of the documents
-    "Score a model whose topics are the labels themselves: the most that agreement can be."
-    made, names, codes = label_topics(bow, labels)
-    return score_documents(made, codes, bow, labels, seed)
-
 # %% ../nbs/58_evaluation.ipynb #bb17fd88
 COHERENCE, AGREEMENT = ("c_r", "c_i", "npmi", "c_v"), ("nmi", "ari", "purity")
 
@@ -211,7 +202,9 @@ def evaluate(
     words, judgements = score_words(topics, bow, tokens, judge, **settings)
     found = {name: score_words(anchor, **settings)[0] if name == "doubled" else
              score_words(anchor, bow, tokens, judge, **settings)[0] for name, anchor in made.items()}
-    if "labels" in found: found["labels"] += score_labels(bow, labels, seed)
+    if "labels" in found:                                      # a model whose topics are the labels themselves
+        own, _, codes = label_topics(bow, labels)
+        found["labels"] += score_documents(own, codes, bow, labels, seed)
     card = {} if judge is None else judge_card(judge, *judgements, calibration=calibration)
     return Evaluation(topics, words + documents, found, card, _left_out(bow, shares, labels, tokens, judge),
                       find_doubts(words + documents, found))
@@ -250,18 +243,15 @@ def count_evaluation(
 def word_intervals(
     topics: list,  # topics, lists of words
     bow,  # BagOfWords of the documents that decide
-    n_boot: int = 500,  # resamples
-    seed: int = 0,  # seed of the resamples
 ) -> np.ndarray:  # lower and upper end of the 95% interval of each topic's NPMI (T, 2); nan below three words
     "Resample the words of each topic."
-    check_count(n_boot, "n_boot"); check_seed(seed)
     known, count = document_counter(bow)
     ends = np.full((len(topics), 2), np.nan)
     for t, topic in enumerate(topics):
         words = [word for word in topic if word in known]
         if len(words) < 3: continue
         matrix, (a, b), means = npmi_matrix(*count(words)), np.triu_indices(len(words), 1), []
-        for drawn in np.random.default_rng(seed).integers(len(words), size=(n_boot, len(words))):
+        for drawn in np.random.default_rng(0).integers(len(words), size=(500, len(words))):
             apart = drawn[a] != drawn[b]
             if apart.any(): means.append(matrix[drawn[a], drawn[b]][apart].mean())
         ends[t] = np.quantile(means, [.025, .975])
@@ -372,12 +362,13 @@ def format_evaluation(
 ) -> str:  # Markdown: table of scores, judge's card, what is missing, skipped topics
     "Format an evaluation as Markdown."
     anchors = {anchor: _by_name(scores) for anchor, scores in evaluation.anchors.items()}
-    head = ["score", "value", "95% interval", "scored", *anchors]
-    lines = [f"## {name} ({len(evaluation.topics)} topics)", "", _table_row(head), "|" + "---|" * len(head)]
+    rows = []
     for s in evaluation.scores:
         scored = f"{s.n_scored} {s.over}" + (f" ({len(s.skipped)} skipped)" if s.skipped else "")
         others = [_number(values.get(s.name)) for values in anchors.values()]
-        lines.append(_table_row([s.name, _number(s.value), f"{_number(s.low)} to {_number(s.high)}", scored, *others]))
+        rows.append([s.name, _number(s.value), f"{_number(s.low)} to {_number(s.high)}", scored, *others])
+    table = markdown_table(["score", "value", "95% interval", "scored", *anchors], rows)
+    lines = [f"## {name} ({len(evaluation.topics)} topics)", "", *table]
     card, calibration = evaluation.card, evaluation.card.get("calibration")
     if card: lines += ["", f"Judge: {card['judge']} ({_card_line(card)})"]
     if calibration: lines += ["", f"Calibration of the judge: {_card_line(calibration)}"]
@@ -391,8 +382,6 @@ def format_evaluation(
     return "\n".join(lines) + "\n"
 
 # %% ../nbs/58_evaluation.ipynb #4fb2d9e0
-def _table_row(cells): return "| " + "".join(f"{cell} | " for cell in cells)
-
 def _number(value):
     if value is None or np.isnan(value): return ""
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

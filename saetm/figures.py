@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['choose_topics', 'shorten', 'format_topics', 'short_names', 'plot_topic_sizes', 'plot_top_words', 'plot_training',
            'plot_n_topics', 'order_similarity', 'plot_heatmap', 'plot_hierarchy', 'layout_2d', 'topic_positions',
-           'plot_topic_map']
+           'plot_topic_map', 'write_names']
 
 # %% ../nbs/40_figures.ipynb #c170e1f2
 import shutil
@@ -19,17 +19,13 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from scipy.cluster.hierarchy import dendrogram, is_valid_linkage, leaves_list
+from scipy.cluster.hierarchy import dendrogram, is_valid_linkage
+from .settings import COUNT
 
 # %% ../nbs/40_figures.ipynb #8d416ec6
 def _check_length(name, values, n, per):
     "Require one entry for each of `n` things."
     if len(values) != n: raise ValueError(f"{name} must have one entry for each {per}: expected {n}, got {len(values)}")
-
-def _check_shown(n, name):
-    "Require a number of things to draw."
-    if not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {n!r}")
 
 # %% ../nbs/40_figures.ipynb #1c472a23
 def choose_topics(
@@ -41,7 +37,7 @@ def choose_topics(
     if topics is not None and (isinstance(topics, str) or not hasattr(topics, "__iter__")):
         raise TypeError(f"topics must be a list of numbers, got {topics!r}")
     if topics is not None and top_n_topics is not None: raise ValueError("give topics or top_n_topics, not both")
-    if top_n_topics is not None: _check_shown(top_n_topics, "top_n_topics")
+    if top_n_topics is not None: COUNT.check("top_n_topics", top_n_topics)
     if topics is None: return sorted(np.argsort(-np.asarray(sizes), kind="stable")[:top_n_topics].tolist())
     topics = list(topics)
     bad = [topic for topic in topics if topic not in range(len(sizes))]
@@ -61,10 +57,11 @@ def _check_components(components, vocabulary):
     if len(bad): raise ValueError(f"components must be finite; the first bad topics are {bad[:5].tolist()}")
     return components
 
+# %% ../nbs/40_figures.ipynb #b2b4e1da
 def _topic_words(components, vocabulary, n_words):
     "List each topic's strongest (word, weight) pairs with weights above 0; ties keep the order of the vocabulary."
     components = _check_components(components, vocabulary)
-    _check_shown(n_words, "n_words")
+    COUNT.check("n_words", n_words)
     best = np.argsort(-components, axis=1, kind="stable")[:, :n_words]
     return [[(str(vocabulary[word]), float(row[word])) for word in order if row[word] > 0]
             for row, order in zip(components, best)]
@@ -163,7 +160,7 @@ def plot_top_words(
     pairs = _topic_words(components, vocabulary, n_words)
     topics = choose_topics(np.zeros(len(pairs)), topics, 8 if topics is None else None)
     if names is not None: _check_length("names", names, len(pairs), "topic")
-    _check_shown(n_columns, "n_columns")
+    COUNT.check("n_columns", n_columns)
     n_columns = min(n_columns, len(topics))
     n_rows = -(-len(topics) // n_columns)
     figure, grid = plt.subplots(n_rows, n_columns, figsize=(2.6 * n_columns, n_rows * (.7 + .2 * n_words)),
@@ -377,11 +374,11 @@ class _Box(NamedTuple):
         return max(0, width) * max(0, height)
 
 # %% ../nbs/40_figures.ipynb #67bb65a5
-def _free_place(x, y, radius, width, height, taken, circles, page):
+def _free_place(x, y, radius, width, height, taken, circles, page, angles):
     "Find the place for a text near its circle that covers no other text and as little else as possible, or None."
     best, least = None, np.inf
     for gap in (3, 14, 28, 46, 70):
-        for angle in np.deg2rad([0, 180, 90, 270, 35, 145, 215, 325]):
+        for angle in np.deg2rad(angles):
             centre_x = x + np.cos(angle) * (radius + gap + width / 2)
             centre_y = y + np.sin(angle) * (radius + gap + height / 2)
             box = _Box(centre_x - width / 2, centre_y - height / 2, centre_x + width / 2, centre_y + height / 2)
@@ -412,12 +409,19 @@ def plot_topic_map(
     ax.set(xticks=[], yticks=[])
     ax.margins(.12)
     ax.spines[:].set_visible(False)
-    _draw_names(ax, positions, np.sqrt(area / np.pi), labels)
+    write_names(ax, positions, np.sqrt(area / np.pi), labels)
     return ax
 
 # %% ../nbs/40_figures.ipynb #98e75a04
-def _draw_names(ax, positions, radii, labels):
-    "Write the names beside their circles (radii in points), large circles first; rows with NaN get no name."
+def write_names(
+    ax: Axes,  # axes with the circles
+    positions,  # their centres (n, 2); NaN for one without a name
+    radii,  # their radii in points (n,); large circles get their names first
+    labels,  # their names
+    styles: dict | None = None,  # name -> settings of its text
+    angles: tuple = (0, 180, 90, 270, 35, 145, 215, 325),  # where a name may be, in degrees from the right; best first
+):
+    "Write names beside their circles, where they cover no other name; a name without a free place is left out."
     figure = ax.figure
     figure.canvas.draw()
     figure.set_layout_engine("none")
@@ -427,14 +431,16 @@ def _draw_names(ax, positions, radii, labels):
     page, font = _Box(*ax.get_window_extent(renderer).extents), dict(fontsize=8.5, va="center", ha="center")
     for topic in np.argsort(-radii, kind="stable"):
         if not np.isfinite(centres[topic]).all(): continue
-        text = ax.annotate(str(labels[topic]), (0, 0), xycoords="figure pixels", **font)
+        style = font | (styles or {}).get(labels[topic], {})
+        text = ax.annotate(str(labels[topic]), (0, 0), xycoords="figure pixels", **style)
         extent = text.get_window_extent(renderer)
         text.remove()
-        box = _free_place(*centres[topic], radii[topic], extent.width + 4, extent.height + 2, taken, circles, page)
+        box = _free_place(*centres[topic], radii[topic], extent.width + 4, extent.height + 2, taken, circles, page,
+                          angles)
         if box is None: continue
         taken.append(box)
         middle = np.array([(box.left + box.right) / 2, (box.bottom + box.top) / 2])
         far = np.linalg.norm(np.clip(centres[topic], box[:2], box[2:]) - centres[topic]) > radii[topic] + 10
         line = dict(arrowstyle="-", color="#777777", linewidth=.7, shrinkA=0, shrinkB=0) if far else None
         ax.annotate(str(labels[topic]), positions[topic], (middle - centres[topic]) / scale,
-                    textcoords="offset points", arrowprops=line, **font)
+                    textcoords="offset points", arrowprops=line, **style)

@@ -12,8 +12,9 @@ from scipy.cluster.hierarchy import leaves_list
 from scipy.sparse import csc_array
 
 from .corpus import need
-from .figures import (_check_length, _check_shown, _check_tree, choose_topics, order_similarity, shorten,
+from .figures import (_check_length, _check_tree, choose_topics, order_similarity, shorten,
                            topic_positions)
+from .settings import COUNT
 
 # %% auto #0
 __all__ = ['hover_text', 'topic_colour', 'visualize_topics', 'sample_rows', 'visualize_documents', 'visualize_hierarchy',
@@ -193,7 +194,7 @@ def visualize_barchart(
     height: int = 200,     # pixels of one topic
 ):                         # plotly Figure
     "Draw the strongest words of several topics."
-    _check_shown(n_words, "n_words")
+    COUNT.check("n_words", n_words)
     if names is not None: _check_length("names", names, len(words), "topic")
     shown = choose_topics(np.zeros(len(words)), topics, None if topics is not None else top_n_topics)
     columns = min(4, len(shown)); rows = -(-len(shown) // columns)

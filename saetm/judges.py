@@ -4,7 +4,7 @@
 
 # %% ../nbs/54_judges.ipynb #d36c8a0d
 from __future__ import annotations
-import hashlib, json, random, re
+import json, random, re
 from collections import Counter
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -14,6 +14,7 @@ from fastcore.meta import delegates
 from .corpus import check_documents, read_json, write_json
 from .endpoint import Refusal
 from .metrics import check_topics
+from .run import file_digest
 from .sae import check_count, check_seed
 
 # %% auto #0
@@ -290,6 +291,7 @@ def _answers(judge, plan):
     return [(text, None if isinstance(text, Refusal) else _value(plan, question, text))
             for question, text in zip(plan.questions, ask_judge(judge, *plan.prompts, **plan.settings))]
 
+# %% ../nbs/54_judges.ipynb #0e8c8023
 def _value(plan, question, text):
     "Turn an answer into a rating, or into 1 or 0 for a choice; None if it cannot be read."
     if plan.kind == "rating": return read_score(text, plan.protocol.tolerant)
@@ -345,7 +347,7 @@ def rate_coherence(
     "Rate how well each topic's words belong together: C_R."
     return carry_out(judge, plan_ratings(topics, protocol, **kwargs))
 
-
+# %% ../nbs/54_judges.ipynb #1232918f
 @delegates(plan_choices)
 def detect_intruders(
     topics,              # T topics, lists of words, strongest first; fifty words each are usual
@@ -586,8 +588,7 @@ def _words_digest(folder):
     path = Path(folder) / "top_words.txt"
     if not path.exists():
         raise FileNotFoundError(f"{folder} has no topics to name: there is no top_words.txt; `saetm merge` writes it")
-    data = path.read_bytes()
-    return hashlib.sha256(data).hexdigest()[:16], data.count(b"\n")
+    return file_digest(path), path.read_bytes().count(b"\n")
 
 # %% ../nbs/54_judges.ipynb #fb765dbd
 def save_names(

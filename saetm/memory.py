@@ -34,7 +34,7 @@ def free_memory() -> int:          # bytes
         if most is not None and now is not None: free.append(max(0, most - now))
     return min(free)
 
-
+# %% ../nbs/09_memory.ipynb #d2dc0e47
 def parse_memory(
     text,               # "2GB", "500MB", "1.5GiB", "auto", a number of bytes, or None for "auto"
 ) -> int:               # bytes
@@ -65,14 +65,8 @@ class Sizes(NamedTuple):
     part_docs: int = 4096         # texts that are counted together
     most_words: int = 2**20       # distinct words in memory while the vocabulary is chosen
 
-
-_LEAST = Sizes(batch_rows=256,
-               chunk_nnz=2**16,
-               chunk_rows=2**10,
-               hold_mb=0,
-               block_mb=16,
-               window_mb=8,
-               part_docs=256,
+# %% ../nbs/09_memory.ipynb #0b68316b
+_LEAST = Sizes(batch_rows=256, chunk_nnz=2**16, chunk_rows=2**10, hold_mb=0, block_mb=16, window_mb=8, part_docs=256,
                most_words=2**16)
 MADE_FOR = 8 * 10**9              # bytes of the machine that the sizes are made for
 PROGRAM_BYTES = 500e6             # the interpreter and the packages

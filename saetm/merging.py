@@ -62,8 +62,8 @@ def word_directions(
         raise ValueError(
             f"word counts and embeddings must be of the same documents, got {bow.shape[0]} and {emb.shape[0]}")
     bow = sparse.csr_matrix(bow)
-    mean, total, count = mean_row(emb, chunk_rows), np.zeros((bow.shape[1], emb.shape[1]),
-                                                             np.float32), np.zeros(bow.shape[1])
+    mean, count = mean_row(emb, chunk_rows), np.zeros(bow.shape[1])
+    total = np.zeros((bow.shape[1], emb.shape[1]), np.float32)
     for part in row_chunks(bow, chunk_nnz, chunk_rows):
         present = sparse.csr_matrix(bow[part] > 0, dtype=np.float32)
         total += present.T @ centre_rows(emb[part], mean)
@@ -88,7 +88,7 @@ def corpus_word_vectors(
 def feature_vectors(
     emission,           # word distributions (F, V), CSR
     words,              # WordVectors: vectors (V, w), known (V,)
-    top_p=EmissionSettings.top_p,  # mass of the words that speak for a feature, in 0..1
+    top_p=EmissionSettings.top_p,  # share of a feature's probability whose words count, in 0..1
 ) -> WordVectors:       # vectors (F, w), float32; known (F,) is False where no word has a vector
     "Average the vectors of each feature's strongest words."
     if not 0 < top_p <= 1: raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
@@ -150,6 +150,7 @@ def prepare_vectors(
     spread = (points[live] * weights[live, None]).T.astype(np.float64) @ points[live]
     return (points @ np.linalg.eigh(spread)[1][:, ::-1][:, :width]).astype(np.float32)
 
+# %% ../nbs/30_merging.ipynb #96e2b570
 def _adopt(topic_of, theta, n_topics):
     "Give live features without words to the topic they occur with most."
     orphans = np.flatnonzero((topic_of < 0) & (np.asarray(theta.sum(0)).ravel() > 0))
@@ -190,7 +191,7 @@ def sum_shares(
     onto = sparse.csr_matrix((np.ones(len(live), np.float32), (live, topic_of[live])), shape=(theta.shape[1], n_topics))
     return theta_from_acts(theta @ onto)
 
-
+# %% ../nbs/30_merging.ipynb #376e3de1
 def average_emission(
     emission,             # word distributions (F, V), CSR
     weights,              # mean proportion of each feature (F,)
@@ -219,7 +220,7 @@ class Directions:
         return centre_rows(self.emb[rows], self.mean)
     def __array__(self, dtype=None, copy=None): return self[:].astype(dtype or self.dtype, copy=False)
 
-
+# %% ../nbs/30_merging.ipynb #1ac01b3b
 def topic_centroids(
     shares,               # shares (D, T), CSR
     directions,           # centred unit embeddings (D, d)
@@ -227,7 +228,7 @@ def topic_centroids(
     "Average the directions of each topic's documents."
     return unit_rows(np.asarray(shares.T @ directions))
 
-
+# %% ../nbs/30_merging.ipynb #42c4679f
 def direction_posterior(
     directions,           # centred unit embeddings (n, d)
     centroids,            # direction of each topic (T, d)
@@ -257,13 +258,12 @@ def match_concentration(
     shares,               # summed shares (n, T), CSR
     directions,           # centred unit embeddings of the same documents (n, d)
     centroids,            # direction of each topic (T, d)
-    most=100.0,           # largest concentration considered
-) -> float:               # kappa, in 0..most
+) -> float:               # kappa, in 0..100
     "Find the concentration at which directions are as undecided between topics as features."
     rows = np.flatnonzero(np.diff(shares.indptr))
     share, direction = shares[rows].toarray(), directions[rows]
     def entropy(posterior): return special.entr(posterior).sum(dtype=np.float64)
-    low, high = 0.0, float(most)
+    low, high = 0.0, 100.0
     for _ in range(12):
         kappa = (low + high) / 2
         undecided = entropy(direction_posterior(direction, centroids, kappa)) - entropy(
@@ -279,14 +279,13 @@ def refine_centroids(
         rounds=8,  # rounds of expectation maximisation
         stride=2.0,  # how far a topic goes, as a multiple of the way to its mean; 1 for plain expectation maximisation
         inside=None,  # documents that take part (D,), bool; None for all
-        block=4096,  # documents handled at a time
 ) -> np.ndarray:  # refined directions (T, d), float32, length 1
     "Move each topic to the mean direction of its documents."
     n_docs, centroids = directions.shape[0], np.array(centroids)
     def blocks():
-        for start in range(0, n_docs, block):
-            some = directions[start:start + block]
-            yield some if inside is None else some[inside[start:start + block]]
+        for start in range(0, n_docs, 4096):
+            some = directions[start:start + 4096]
+            yield some if inside is None else some[inside[start:start + 4096]]
     for left in reversed(range(rounds)):
         mean = unit_rows(sum(direction_posterior(some, centroids, kappa).T @ some for some in blocks()))
         centroids = unit_rows(centroids + stride * (mean - centroids)) if left else mean
@@ -332,27 +331,26 @@ def damp_counts(
     damped = (special.digamma(bow.data + 1.0) + np.euler_gamma).astype(np.float32)
     return sparse.csr_matrix((damped, bow.indices, bow.indptr), shape=bow.shape)
 
+# %% ../nbs/30_merging.ipynb #84d42f4f
 class _Damped:
     "Counts that are damped as they are read, so that those on disk need no copy."
     def __init__(self, bow): self.bow = bow
     def __getattr__(self, name): return getattr(self.bow, name)
     def __getitem__(self, rows): return damp_counts(self.bow[rows])
 
-
+# %% ../nbs/30_merging.ipynb #08c1c3e1
 def refit_topic_words(
     shares,               # shares (D, T), CSR
     bow,                  # word counts (D, V), CSR
     background,           # background distribution (V,)
     weights=None,         # weight of each word (V,), in 0..1; None for `idf_weights`
-    pi=0.5,               # share of the background, between 0 and 1
-    passes=3,             # passes of EM
     chunk_nnz=2**22,      # counts handled at a time
 ) -> np.ndarray:          # p(word | topic) (T, V), float32, rows sum to 1
     "Learn the words of each topic, given which documents are about it."
     emission, damped, visit = None, _Damped(bow), pick_visit(bow)
     if weights is None: weights = idf_weights(column_nnz(bow), bow.shape[0])
-    for _ in range(passes):
-        emission = em_pass(shares, damped, emission, background, pi, chunk_nnz=chunk_nnz, weights=weights,
+    for _ in range(3):
+        emission = em_pass(shares, damped, emission, background, 0.5, chunk_nnz=chunk_nnz, weights=weights,
                            visit=visit).emission
     words = emission.toarray()
     silent = words.sum(1) == 0                                  # no document of the topic has a word
@@ -365,21 +363,20 @@ def word_weights(
     background,           # background distribution (V,)
     words,                # where each word lies (V, d), see `word_directions`
     centroids,            # direction of each topic (T, d)
-    exclusivity=0.25,     # how much a word's being the topic's own counts, >= 0
 ) -> np.ndarray:          # weights for reading (T, V), float32; rows sum to 1
-    "Weigh the words of topics for readers: said by the topic, lying where it lies, and its own."
+    "Weigh the words of topics for readers: probable in the topic, near it in embedding space, and its own."
     components, background, words, centroids = (torch.from_numpy(np.ascontiguousarray(a, np.float32))
                                                 for a in (components, background, words, centroids))
-    said = components > background
-    said |= ~said.any(1, keepdim=True)                          # a topic that says what everyone says
-    share = components * said
+    raised = components > background
+    raised |= ~raised.any(1, keepdim=True)                          # a topic whose words are those of the background
+    share = components * raised
     share /= share.sum(1, keepdim=True)
     def spread(values):
         return ((values - (share * values).sum(1, keepdim=True)).square_() * share).sum(1, keepdim=True).sqrt()
     probable, near = components.clamp_min(1e-30).log_(), centroids @ words.T
     joint = probable + near * (spread(probable) / spread(near).clamp_min(1e-6))
-    score = joint + exclusivity * joint.log_softmax(0)
-    return score.masked_fill_(~said, -torch.inf).softmax(1).numpy()
+    score = joint + 0.25 * joint.log_softmax(0)                 # the topic's own words count more
+    return score.masked_fill_(~raised, -torch.inf).softmax(1).numpy()
 
 # %% ../nbs/30_merging.ipynb #8c1b22ad
 class Topics(NamedTuple):
@@ -395,7 +392,7 @@ class Topics(NamedTuple):
     coverage: np.ndarray          # share of documents with at least one active feature of the topic (T,)
     n_features: np.ndarray        # features of each topic (T,)
 
-
+# %% ../nbs/30_merging.ipynb #6e7fd26a
 def largest_topic(
     shares,                       # topic shares (D, T), CSR
 ) -> np.ndarray:                  # largest topic of each document (D,), in 0..T-1; -1 for an empty row
@@ -468,6 +465,7 @@ def describe_topics(
     return Topics(rank[topic_of], components[order], weights[order], shares[:, order].tocsr(), centroids[order], kappa,
                   sizes[order], probability[order], covered[order], n_features[order])
 
+# %% ../nbs/30_merging.ipynb #c68ed51a
 def _sum_finer(finer, topic_of, n_topics, directions, chunks):
     "Return the shares of topics that are unions of finer ones, their directions and concentration."
     parent = np.empty(len(finer.sizes), int)
@@ -497,13 +495,13 @@ class TopicCurve(NamedTuple):
     best: int                 # the fewest topics within one standard error of the best
 
 
-def _held_out_loss(shares, bow, held, pi=0.3):
+def _held_out_loss(shares, bow, held):
     "Learn the words of topics on the documents that are not held out; return minus log p(words) of each that is."
     train, test = np.flatnonzero(~held), np.flatnonzero(held)
     learned, counts = bow[train], bow[test]
     background = fit_background(learned)
     words = refit_topic_words(shares[train], learned, background)
-    prob = mixture(shares[test], sparse.csr_matrix(words), background, counts, pi)
+    prob = mixture(shares[test], sparse.csr_matrix(words), background, counts, 0.3)
     return -np.add.reduceat(np.append(counts.data * np.log(prob), 0), counts.indptr[:-1]) * (np.diff(counts.indptr) > 0)
 
 # %% ../nbs/30_merging.ipynb #6a0d3c04
@@ -558,6 +556,7 @@ def ward_tree(
         cost[a] = cost[:, a] = row; cost[a, a] = np.inf
     return np.array(merges, np.float64).reshape(-1, 4)
 
+# %% ../nbs/30_merging.ipynb #6077351f
 def _ward_cost(means, weights, rows):
     "Return what joining each of `rows` with each cluster adds to the sum of squares."
     square = (means ** 2).sum(1)

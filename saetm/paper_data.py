@@ -76,6 +76,7 @@ def open_paper_data(
         stream = stream.cast_column(source.image, loader.Image(decode=False))
     return stream.map(lambda row: plain_row(row, source, name, classes), remove_columns=list(stream.features))
 
+# %% ../nbs/47_paper_data.ipynb #7abffc89
 def _open_stream(loader, source, name, files):
     "Open the files of a collection, or its copy on the hub, with the names of its columns."
     where, given = source.hub, {}

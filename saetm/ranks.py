@@ -32,7 +32,7 @@ class Place(NamedTuple):
     local_rank: int = 0  # its number on its machine
     local_size: int = 1  # processes on its machine
 
-
+# %% ../nbs/04_ranks.ipynb #d2c608f7
 def assigned_place(
     environment=os.environ,  # environment variables
 ) -> Place:                  # the place they give; 0 of 1 when not started by `torchrun`
@@ -48,7 +48,7 @@ def assigned_place(
 class RankLost(RuntimeError):
     "Raised when another process of the job has failed or does not answer."
 
-
+# %% ../nbs/04_ranks.ipynb #3f7d9974
 _job = dict(place=Place(), store=None)  # filled in by `joined`
 
 
@@ -111,7 +111,7 @@ def _exchange():
         reason = str(error).splitlines()[0][:120]
         raise RankLost(f"another of the {size()} processes has failed or does not answer ({reason})") from error
 
-
+# %% ../nbs/04_ranks.ipynb #fba00cf9
 def sum_(
     tensor,  # torch tensor or contiguous NumPy array, of the same shape on all ranks; changed in place
 ):           # the same object, now the sum over all ranks
@@ -129,7 +129,7 @@ def total(
     "Add up plain numbers over all ranks."
     return sum_(np.array(numbers, np.float64)).tolist()
 
-
+# %% ../nbs/04_ranks.ipynb #1d270f84
 def mean_over_ranks(
     value,  # torch tensor, a mean over documents of this rank
     n,      # how many documents
@@ -159,7 +159,7 @@ def gather(
         else: dist.all_gather_object(found, value)
     return found
 
-
+# %% ../nbs/04_ranks.ipynb #e7aa2f80
 def broadcast(
     value,  # any Python object; that of rank 0 counts
 ):          # rank 0's object, on all ranks
@@ -170,10 +170,7 @@ def broadcast(
     with _exchange(): dist.broadcast_object_list(found, 0)
     return found[0]
 
-
-
-
-
+# %% ../nbs/04_ranks.ipynb #e56433d4
 def check_same(
     value,  # of this rank
     what,   # its name, in the plural, for the message

@@ -25,7 +25,7 @@ def file_digest(
         while block := file.read(2**20): digest.update(block)
     return digest.hexdigest()[:16]
 
-
+# %% ../nbs/32_run.ipynb #724a40af
 def file_digests(
     folder,            # folder of a run
     patterns,          # such as "bow/*"
@@ -95,7 +95,7 @@ def clean(
     "Remove the unfinished files of a step that was interrupted."
     for path in (self / part).rglob(".*.partial*"): path.unlink(missing_ok=True)
 
-
+# %% ../nbs/32_run.ipynb #16e63305
 @patch
 def stamp(
     self:Run,
@@ -133,7 +133,7 @@ def check(
         )
     return noted
 
-
+# %% ../nbs/32_run.ipynb #f4f8e97e
 @patch
 def embeddings_digest(self:Run) -> str:   # 16 hexadecimal digits
     "Name the embeddings of a run by all of their files."

@@ -18,7 +18,7 @@ from .fast.gpu import gpu_training
 from .fast.sae_cpu import SparseStep, has_sparse_gradient
 from .ranks import broadcast, check_same, size
 from .sae import SAE, check_count, set_scaling_
-from .settings import SAESettings, check_settings
+from .settings import SAESettings, check_settings, takes
 from .training import (Checkpoint, SAEStep, Shuffle, default_batch_size, default_lr, default_steps,
                             fingerprint, fit, measure_sae, sample_rows, start_at_documents_, training_advice,
                             warm_then_decay)
@@ -28,7 +28,7 @@ def _worth_compiling(n_pre):
     "Tell whether a training with that many pre-activations is long enough for compiled loops, and numba is installed."
     return n_pre >= 2**32 and find_spec("numba") is not None
 
-
+# %% ../nbs/23_sae_fitting.ipynb #76170017
 def pick_step(
     sae: SAE,  # autoencoder to train, on its device
     emb: np.ndarray,  # embeddings (D, d)
@@ -53,13 +53,6 @@ def pick_step(
     optimizer = torch.optim.Adam(sae.parameters(), lr=lr, fused=device.type != "mps")
     return step, Shuffle(emb, rows, settings["seed"], device, **memory), optimizer
 
-# %% ../nbs/23_sae_fitting.ipynb #eede99b7
-def _check_sizes(n_docs, batch_size):
-    "Raise unless there are documents for a batch, and a batch for every process."
-    if n_docs < 2: raise ValueError(f"at least 2 documents are needed to train on, got {n_docs}")
-    if batch_size < size():
-        raise ValueError(f"batch_size must be at least {size()}, the number of processes, got {batch_size}")
-
 # %% ../nbs/23_sae_fitting.ipynb #fa580001
 def _finish(sae, sample, settings):
     "Calibrate and measure a trained SAE; warn where documents have no features."
@@ -73,47 +66,35 @@ def _finish(sae, sample, settings):
     return sae
 
 # %% ../nbs/23_sae_fitting.ipynb #ba7a6eff
+@takes(SAESettings)
 def fit_sae(
     emb: np.ndarray,  # embeddings (D, d): array or memory-mapped shards
-    n_latents: int | None = SAESettings.n_latents,  # F, number of features; None: expansion_factor * d
-    expansion_factor: int = SAESettings.expansion_factor,  # F / d
-    architecture: str = SAESettings.architecture,  # key of `ACTIVATIONS`
-    k: int = SAESettings.k,  # active features a document, in 1..F
-    prefixes=SAESettings.prefixes,  # sizes of the nested dictionaries of "matryoshka"; None: F/16 and F/4
-    steps: int | None = SAESettings.steps,  # training steps; None: `default_steps(D)`
-    batch_size: int | None = SAESettings.batch_size,  # documents a step; None: `default_batch_size(D)`
-    lr: float | None = SAESettings.lr,  # learning rate; None: `default_lr(F)`
-    l1_coefficient: float = SAESettings.l1_coefficient,  # penalty on the activations ("relu")
-    l0_coefficient: float = SAESettings.l0_coefficient,  # weight of keeping L0 at k ("jumprelu")
-    aux_coefficient: float = SAESettings.aux_coefficient,  # weight of the revival of dead features
+    *,
     seed: int = 0,  # seed of the first atoms and of the order of the batches
     device: str = "cpu",  # "cpu", "cuda" or "mps"
-    precision: str = SAESettings.precision,  # of the products: "float32", "bfloat16", or "auto" for the device's
     checkpoint: str | Path | None = None,  # folder to save the run in and to resume from; None: nowhere
     checkpoint_every: int = 200,  # steps between saves
     on_step=None,  # `on_step(steps done, values)`: loss, explained_variance, l0, dead_share
     every: int = 50,  # steps between reports
     hold_mb: float = 1024,  # embeddings up to this size are held in memory
     window_mb: float = 128,  # else so much of them is shuffled at a time
+    **settings,  # `SAESettings`
 ) -> SAE:  # on the CPU, its `report` (a `SAEReport`) measured on the documents, on 65,536 of them if there are more
     "Train a sparse autoencoder on embeddings."
     if torch.is_tensor(emb): emb = emb.detach().float().cpu().numpy()
     n_docs, d = check_embeddings(emb).shape
     if size() > 1: check_same(fingerprint(emb), "embeddings")
-    check_settings(SAESettings(
-        n_latents=n_latents, expansion_factor=expansion_factor, architecture=architecture, k=k, prefixes=prefixes,
-        steps=steps, batch_size=batch_size, lr=lr, l1_coefficient=l1_coefficient, l0_coefficient=l0_coefficient,
-        aux_coefficient=aux_coefficient, precision=precision))
+    check_settings(given := SAESettings(**settings))
     check_count(every, "every")
-    F = expansion_factor * d if n_latents is None else n_latents
-    sae = SAE(d, F, architecture, k, seed, prefixes)
-    settings = dict(n_latents=F, architecture=sae.architecture, k=k, prefixes=sae.prefixes and list(sae.prefixes),
-                    steps=default_steps(n_docs) if steps is None else steps,
-                    batch_size=default_batch_size(n_docs) if batch_size is None else batch_size,
-                    lr=default_lr(F) if lr is None else lr, l1_coefficient=l1_coefficient,
-                    l0_coefficient=l0_coefficient,
-                    aux_coefficient=aux_coefficient, seed=seed, precision=precision)
-    _check_sizes(n_docs, settings["batch_size"])
+    F = given.expansion_factor * d if given.n_latents is None else given.n_latents
+    sae = SAE(d, F, given.architecture, given.k, seed, given.prefixes)
+    found = dict(n_latents=F, steps=default_steps(n_docs), batch_size=default_batch_size(n_docs), lr=default_lr(F))
+    settings = {name: found.get(name) if value is None else value for name, value in vars(given).items()}
+    settings |= dict(architecture=sae.architecture, seed=seed, prefixes=sae.prefixes and list(sae.prefixes))
+    del settings["expansion_factor"]
+    if n_docs < 2: raise ValueError(f"at least 2 documents are needed to train on, got {n_docs}")
+    if settings["batch_size"] < size(): raise ValueError(
+        f"batch_size must be at least {size()}, the number of processes, got {settings['batch_size']}")
     sample = sample_rows(emb, 65_536, seed)
     start_at_documents_(set_scaling_(sae, sample), sample, seed=seed).to(device)
     step, batches, optimizer = pick_step(sae, emb, settings, memory_mb=hold_mb, window_mb=window_mb)

@@ -28,7 +28,7 @@ def _write_header(file, dtype, length):
     if file.tell() != _HEADER:
         raise RuntimeError(f"the header of an array has {file.tell()} bytes instead of {_HEADER}")
 
-
+# %% ../nbs/07_sparse_files.ipynb #3714f2c3
 def _lengths(manifest):
     "Return the number of complete entries of each array."
     return dict(indptr=manifest["rows"] + 1, indices=manifest["nnz"], data=manifest["nnz"])
@@ -105,6 +105,7 @@ def append(
     self.waiting_nnz += rows.nnz
     if self.waiting_nnz >= self.buffer_nnz: self._flush()
 
+# %% ../nbs/07_sparse_files.ipynb #ac3223b9
 @patch
 def _flush(self:SparseWriter):
     "Append what is waiting, then note it in the manifest."
@@ -120,6 +121,7 @@ def _flush(self:SparseWriter):
     write_json(self.folder / "manifest.json", manifest)
     self.manifest, self.waiting, self.waiting_nnz = manifest, [], 0
 
+# %% ../nbs/07_sparse_files.ipynb #672bd3de
 @patch
 def finish(self:SparseWriter):
     "Write what is left, and return the matrix: CSR over memory maps."
@@ -147,7 +149,7 @@ def read_manifest(
     if problem := _problem(folder, manifest): raise ValueError(f"{problem}: {again}")
     return manifest
 
-
+# %% ../nbs/07_sparse_files.ipynb #2ed03c14
 def open_sparse(
     folder,                # folder written by `SparseWriter`
 ) -> sparse.csr_matrix:    # the matrix (D, C) over memory maps, read-only
@@ -171,7 +173,7 @@ def row_chunks(
     edges = np.unique(np.concatenate([np.arange(0, matrix.shape[0], chunk_rows), at_nnz, [0, matrix.shape[0]]]))
     return [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:])]
 
-
+# %% ../nbs/07_sparse_files.ipynb #e1176b00
 def column_nnz(
     matrix,               # sparse matrix (D, C), CSR
 ) -> np.ndarray:          # entries of each column (C,)

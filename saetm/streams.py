@@ -10,12 +10,12 @@ __all__ = ['DocumentStream', 'stream_documents', 'documents_bytes', 'WordTable',
 import hashlib
 import heapq
 import json
-import shutil
-import tempfile
-import zlib
-from itertools import islice
-from pathlib import Path
 import os
+import shutil
+from collections import Counter
+from itertools import groupby, islice
+from operator import itemgetter
+from pathlib import Path
 
 import numpy as np
 from scipy import sparse
@@ -25,8 +25,8 @@ from .corpus import (BagOfWords, Table, _check_language, _check_vocabulary, _doc
                           source_files, write_json, write_vocabulary)
 from .embedding import _add_document, documents_checksum
 from .ranks import check_shared, broadcast, is_first, part, size, wait
-from .sparse_files import SparseWriter, collect_rows, column_nnz, open_sparse, read_manifest
-from .settings import WordSettings, check_settings, default_min_df, takes
+from .sparse_files import collect_rows, column_nnz, open_sparse, read_manifest
+from .settings import COUNT, WordSettings, check_settings, default_min_df, takes
 
 # %% ../nbs/08_streams.ipynb #9c226fcc
 class DocumentStream:
@@ -68,11 +68,6 @@ class DocumentStream:
         self.length, self.checksum = length, digest.hexdigest()
         return self
 
-def _checked(stream):
-    "Check a stream; rank 0 reads it for all, and tells the others how many documents there are, and their checksum."
-    stream.length, stream.checksum = broadcast([stream.check().length, stream.checksum] if is_first() else None)
-    return stream
-
 # %% ../nbs/08_streams.ipynb #f142a951
 def stream_documents(
     source,              # path of a file or a folder, "hub:user/name", or data set: see `Table`
@@ -84,9 +79,12 @@ def stream_documents(
         raise TypeError(f"documents are streamed from files and data sets, got a {type(source).__name__}; "
                         "lists are in memory already")
     table = Table(source, split)
-    return _checked(DocumentStream(lambda: table.documents(text), table.name))
+    stream = DocumentStream(lambda: table.documents(text), table.name)
+    # rank 0 reads them for all
+    stream.length, stream.checksum = broadcast([stream.check().length, stream.checksum] if is_first() else None)
+    return stream
 
-
+# %% ../nbs/08_streams.ipynb #69576239
 def documents_bytes(
     source,              # path of a file or a folder, or datasets.Dataset
     text: str = "text",  # column or field with the documents, where the source has columns
@@ -106,26 +104,24 @@ class WordTable:
         folder,               # folder for the sorted pieces
         most_words=2**20,     # words in memory, at most; about 150 bytes each
     ):
-        self.folder, self.most_words, self.table, self.pieces = Path(folder), most_words, {}, []
+        self.folder, self.most_words, self.table, self.pieces = Path(folder), most_words, Counter(), []
     def add(self, words, doc_freq):
         "Count words of a part of the corpus."
-        for word, count in zip(words, doc_freq): self.table[word] = self.table.get(word, 0) + int(count)
+        self.table.update(dict(zip(words, map(int, doc_freq))))
         if len(self.table) > self.most_words: self.spill()
     def spill(self):
         "Write the table to disk and empty it."
         path = self.folder / f"words-{len(self.pieces):05d}.jsonl"
         with atomic_path(path) as temporary, open(temporary, "w", encoding="utf8", errors="surrogatepass") as file:
             for word in sorted(self.table): file.write(json.dumps([word, self.table[word]]) + "\n")
-        self.pieces.append(path); self.table = {}
+        self.pieces.append(path); self.table.clear()
     def merged(self):
         "Yield each word and its document frequency, in alphabetical order."
         def read(path):
             with open(path, encoding="utf8") as file: yield from map(json.loads, file)
-        last, total = None, 0
-        for word, count in heapq.merge(sorted(self.table.items()), *map(read, self.pieces), key=lambda entry: entry[0]):
-            if word != last and last is not None: yield last, total
-            last, total = word, count + (total if word == last else 0)
-        if last is not None: yield last, total
+        word_of = itemgetter(0)
+        entries = heapq.merge(sorted(self.table.items()), *map(read, self.pieces), key=word_of)
+        for word, same in groupby(entries, word_of): yield word, sum(count for _, count in same)
 
 # %% ../nbs/08_streams.ipynb #bd53fc22
 def choose_words(
@@ -157,6 +153,7 @@ def _missing_parts(folder, n_parts, made_from):
         write_json(folder / "made_from.json", made_from)
     return [i for i in range(n_parts) if not (folder / f"{i:05d}.json").exists()]
 
+# %% ../nbs/08_streams.ipynb #a6c722a6
 def _save_part(folder, index, shard):
     "Write the counts of a part; its words come last, and say that it is whole."
     with atomic_path(folder / f"{index:05d}.npz") as temporary:
@@ -190,6 +187,7 @@ def _parts_table(folder, n_parts, most_words):
     settings = {name: about["settings"][name] for name in ("tokenizer", "language", "lemmas", "vocabulary")}
     return table, stops, n_empty, settings
 
+# %% ../nbs/08_streams.ipynb #00ae5234
 def _moved(folder, index, column, n_words):
     "Read the counts of a part on the columns of the vocabulary."
     counts, words = sparse.load_npz(folder / f"{index:05d}.npz"), read_json(folder / f"{index:05d}.json")["words"]
@@ -233,9 +231,7 @@ def count_to_shards(
     "Count the words of documents that do not fit into memory, each rank some of them."
     words = WordSettings(**settings)
     check_settings(words)
-    for name, value in dict(n_jobs=n_jobs, part_docs=part_docs, most_words=most_words).items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+    for name, n in dict(n_jobs=n_jobs, part_docs=part_docs, most_words=most_words).items(): COUNT.check(name, n)
     check_shared(folder)
     vocabulary, folder, n_docs = _check_vocabulary(vocabulary), Path(folder), len(docs)
     parts, n_parts, todo = folder / "parts", -(-n_docs // part_docs), None

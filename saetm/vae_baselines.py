@@ -17,14 +17,14 @@ from torch.nn import functional as F
 from .baselines import POSITIVE, Baseline, baseline, name_rows
 from .model import check_device
 from .settings import COUNT_OR_NONE, Number
+from .fast.gpu import DeviceShuffle
 from .fast.sae_cpu import sum_rows
 from .training import by_autograd, fit
 
 # %% auto #0
 __all__ = ['TRAINING', 'Words', 'read_words', 'RandomBatches', 'shift_norm', 'WordLayer', 'Encoder', 'draw_gaussian',
-           'gaussian_kl', 'word_loss', 'SoftmaxLoss', 'softmax_loss', 'mixture_loss', 'n_training_steps', 'EarlyStop',
-           'NeuralBaseline', 'laplace_variance', 'xavier_linear', 'AVITM', 'start_word_vectors', 'ETM', 'DVAE', 'NVDM',
-           'DecTM']
+           'gaussian_kl', 'word_loss', 'SoftmaxLoss', 'softmax_loss', 'mixture_loss', 'EarlyStop', 'NeuralBaseline',
+           'laplace_variance', 'xavier_linear', 'AVITM', 'start_word_vectors', 'ETM', 'DVAE', 'NVDM', 'DecTM']
 
 # %% ../nbs/62_vae_baselines.ipynb #11c8cda7
 class Words(NamedTuple):
@@ -63,26 +63,11 @@ def read_words(
     return Words(*(torch.from_numpy(array).to(device) for array in arrays), counts.shape[1])
 
 # %% ../nbs/62_vae_baselines.ipynb #c93a3616
-class RandomBatches:
+class RandomBatches(DeviceShuffle):
     "Documents in random order: `batches(i)` is batch i, row numbers (batch_size,), the same at every call."
-    def __init__(
-        self,
-        n_docs,           # D
-        batch_size=200,   # documents a batch; more than D means D
-        seed=0,           # seed of the order
-    ):
-        self.n_docs, self.batch_size, self.seed, self.epoch = n_docs, min(batch_size, n_docs), seed, None
-
     def order(self, epoch):
         "Return the documents (D,) in the order of one pass."
-        if self.epoch != epoch:
-            self.epoch = epoch
-            self.shuffled = np.random.default_rng([self.seed, epoch]).permutation(self.n_docs)
-        return self.shuffled
-
-    def __call__(self, i):
-        epoch, place = np.divmod(np.arange(i * self.batch_size, (i + 1) * self.batch_size), self.n_docs)
-        return np.concatenate([self.order(e)[place[epoch == e]] for e in np.unique(epoch)])
+        return torch.from_numpy(np.random.default_rng([self.seed, epoch]).permutation(self.n_docs))
 
 # %% ../nbs/62_vae_baselines.ipynb #237839a7
 def shift_norm(
@@ -136,7 +121,6 @@ class Encoder(nn.Module):
         for layer in self.layers: hidden = self.activation(layer(hidden))
         return [head(self.dropout(hidden)) for head in self.heads]
 
-
 # %% ../nbs/62_vae_baselines.ipynb #899b773b
 def draw_gaussian(
     mean,                  # (n, T)
@@ -154,7 +138,6 @@ def gaussian_kl(
 ) -> torch.Tensor:         # divergence of each document (n,), >= 0
     "Measure how far Gaussians are from a prior."
     return ((log_var.exp() + (mean - prior_mean) ** 2) / prior_var - 1 + math.log(prior_var) - log_var).sum(1) / 2
-
 
 # %% ../nbs/62_vae_baselines.ipynb #b19c10d5
 def word_loss(
@@ -200,7 +183,6 @@ def mixture_loss(
     p = (theta[doc] * beta.T[docs.words]).sum(1)
     return theta.new_zeros(len(theta)).index_add(0, doc, -docs.counts * (p + least).log())
 
-
 # %% ../nbs/62_vae_baselines.ipynb #ce0f585c
 TRAINING = dict(
     epochs=80,             # most passes over the documents: the SAE-TM authors' scripts, all but NVDM's
@@ -213,16 +195,6 @@ TRAINING = dict(
     weight_decay=0.0,      # none
     device="cpu",          # "cpu", "cuda" or "mps"
 )
-
-
-def n_training_steps(
-    n_docs,                # documents to learn from
-    batch_size,            # documents a step
-    epochs,                # passes over the documents
-    min_steps,             # fewest steps
-) -> int:                  # steps
-    "Return the largest number of training steps."
-    return max(min_steps, math.ceil(epochs * n_docs / min(batch_size, n_docs)))
 
 # %% ../nbs/62_vae_baselines.ipynb #b7999b34
 class EarlyStop:
@@ -292,8 +264,8 @@ def _train(self:NeuralBaseline, counts, emb, on_step):
     order = np.random.default_rng([self.seed, 1]).permutation(n_docs)
     out, kept = np.split(order, [n_out if n_out >= 10 else 0])                  # a mean of fewer says nothing
     batches = RandomBatches(len(kept), settings["batch_size"], self.seed)
-    self.steps_ = n_training_steps(len(kept), settings["batch_size"], settings["epochs"], settings["min_steps"])
-    self.step_, self.watch_ = 0, None
+    passes = math.ceil(settings["epochs"] * len(kept) / batches.batch_size)
+    self.steps_, self.step_, self.watch_ = max(settings["min_steps"], passes), 0, None
     def read(rows): return self.read(counts, emb, rows)
     with torch.random.fork_rng():
         torch.manual_seed(self.seed)
@@ -304,7 +276,7 @@ def _train(self:NeuralBaseline, counts, emb, on_step):
                                      fused=torch.device(settings["device"]).type != "mps")
         if len(out):
             self.watch_ = EarlyStop(self.net_, lambda: self._loss_of(read, out), settings["patience"], self.steps_ // 3)
-        fit(by_autograd(self._objective, optimizer), lambda i: read(kept[batches(i)]), self.steps_, optimizer,
+        fit(by_autograd(self._objective, optimizer), lambda i: read(kept[batches(i).numpy()]), self.steps_, optimizer,
             on_step=on_step, stop=self.watch_)
         if self.watch_: self.watch_.restore_()
 

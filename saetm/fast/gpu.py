@@ -14,9 +14,8 @@ import torch
 from fastcore.basics import patch
 from torch import nn
 
-from .kernels import (Moments, adam_rates, adam_rows, by_feature, centred_rows, check_fused, decode_entries,
-                                dense_acts, find_entries,
-                           product, residual_of, sum_by_feature, triton)
+from .kernels import (Moments, adam_rates, adam_rows, by_feature, centred_rows, decode_entries, dense_acts,
+                                find_entries, product, residual_of, sum_by_feature, triton)
 from ..sae import SAE, check_count
 from ..training import Shuffle
 
@@ -147,7 +146,9 @@ class GPUStep(nn.Module):
         self.l1_coefficient, self.aux_coefficient = l1_coefficient, aux_coefficient
         self.dtype = torch.bfloat16 if bf16 else torch.float32
         self.sparse = sae.activation.keeps != "positive" and (sae.n_latents > 100 * sae.k if sparse is None else sparse)
-        self.fused = check_fused(on_gpu and triton is not None if fused is None else fused)
+        self.fused = on_gpu and triton is not None if fused is None else fused
+        if self.fused and not triton: raise ImportError(
+            "fused=True needs Triton, which comes with torch for CUDA: install it, or leave fused=False")
         self.graph = on_gpu if graph is None else graph
         # documents since a feature fired
         self.register_buffer("idle", torch.zeros(sae.n_latents, device=sae.W_dec.device))
