@@ -34,7 +34,8 @@ from scipy import sparse
 from .corpus import (Table, atomic_path, count_words, file_kind, json_form, load_documents, open_hub, read_json,
                           source_files)
 from .data import corpus_names, load_corpus
-from .embedding import check_embeddings, documents_checksum, embed_to_shards, open_embeddings
+from .embedding import (check_embeddings, documents_checksum, embed_to_shards, open_embeddings,
+                             with_vector)
 from .memory import PROGRAM_BYTES, format_bytes, parse_memory, sizes_for
 from .merging import corpus_word_vectors
 from .model import (SAETM, Bar, bow_source, check_device, check_model, check_n_topics, check_width,
@@ -253,7 +254,7 @@ def make_sae(
     of_sae, checkpoints = settings_of(model, SAESettings), run / "sae" / "checkpoints"
     def write():
         with progress("training") as bar:
-            sae = fit_sae(run_embeddings(run),
+            sae = fit_sae(with_vector(run_embeddings(run)),
                           seed=model.seed,
                           device=model.device,
                           checkpoint=checkpoints,

@@ -16,27 +16,57 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import sparse
 from fastcore.basics import patch
 
-from .corpus import atomic_path, check_documents, need, read_json, write_json
+from .corpus import atomic_path, check_documents, is_blank, need, read_json, write_json
 from .ranks import check_same, check_shared, broadcast, gather, is_first, rank, size, wait
 
 # %% auto #0
-__all__ = ['ENCODERS', 'encode_rows', 'Encoder', 'CallableEncoder', 'read_bert', 'bert_layer', 'bert_mean', 'pack_batches',
-           'text_pieces', 'pick_precision', 'BertEncoder', 'WordLlamaEncoder', 'open_client', 'server_errors',
-           'EndpointEncoder', 'SentenceEncoder', 'encoder_key', 'encoder_name', 'as_encoder', 'embed_items', 'embed',
-           'check_embeddings', 'documents_checksum', 'shard_problem', 'embed_to_shards', 'shard_items', 'read_rows',
-           'Embeddings', 'open_embeddings', 'WordVectors', 'word_vectors', 'read_word_file']
+__all__ = ['ENCODERS', 'blank_rows', 'clear_rows', 'has_vector', 'encode_rows', 'Encoder', 'CallableEncoder', 'read_bert',
+           'bert_layer', 'bert_mean', 'pack_batches', 'text_pieces', 'pick_precision', 'BertEncoder',
+           'WordLlamaEncoder', 'open_client', 'server_errors', 'EndpointEncoder', 'SentenceEncoder', 'encoder_key',
+           'encoder_name', 'as_encoder', 'embed_items', 'embed', 'check_embeddings', 'documents_checksum',
+           'shard_problem', 'embed_to_shards', 'shard_items', 'read_rows', 'Embeddings', 'SomeRows', 'with_vector',
+           'as_matrix', 'open_embeddings', 'WordVectors', 'word_vectors', 'read_word_file']
+
+# %% ../nbs/05_embedding.ipynb #30e7b8f5
+def blank_rows(
+    items,           # texts, or pictures, which are never blank
+) -> np.ndarray:     # their rows, rising
+    "Find the texts without a visible character."
+    return np.flatnonzero([isinstance(item, str) and is_blank(item) for item in items])
+
+
+def clear_rows(
+    emb,             # embeddings (D, d)
+    rows,            # rows of blank texts
+):                   # embeddings with zeros there; the same object where there is nothing to do
+    "Set the vectors of blank texts to zero."
+    if not len(rows) or not np.any(emb[rows]): return emb
+    if isinstance(emb, Embeddings): return Embeddings(emb.folder, emb.manifest, np.union1d(emb.blank, rows))
+    cleared = np.array(emb)
+    cleared[rows] = 0
+    return cleared
+
+
+def has_vector(
+    emb,             # embeddings (D, d), in memory or in shards
+    chunk_rows=2**16,  # rows read at a time
+) -> np.ndarray:     # bool (D,)
+    "Tell which rows are not all zeros."
+    parts = [np.any(emb[i:i + chunk_rows], axis=1) for i in range(0, emb.shape[0], chunk_rows)]
+    return np.concatenate(parts) if parts else np.zeros(0, bool)
 
 # %% ../nbs/05_embedding.ipynb #8c51a35e
 def encode_rows(
     encoder,         # object with `.encode(texts, batch_size)` and `.name`, see `as_encoder`
     texts,           # list of n strings
     batch_size=64,   # documents in a batch, 1 or more
-) -> np.ndarray:     # float32 (n, d), finite
+) -> np.ndarray:     # float32 (n, d), finite; zeros for a blank text
     "Encode the texts and check that one finite vector came back for each."
     if batch_size < 1: raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
-    emb = _as_floats(encoder.encode(texts, batch_size=batch_size))
+    emb = clear_rows(_as_floats(encoder.encode(texts, batch_size=batch_size)), blank_rows(texts))
     if emb.ndim != 2 or len(emb) != len(texts):
         raise ValueError(f"encoder {encoder.name!r} returned shape {emb.shape} for {len(texts)} texts, expected "
                          f"({len(texts)}, d)")
@@ -695,8 +725,9 @@ class Embeddings:
         self,
         folder,     # folder of the shards
         manifest,   # dict, as in manifest.json
+        blank=(),   # rows that are read as zeros
     ):
-        self.folder, self.manifest = Path(folder), manifest
+        self.folder, self.manifest, self.blank = Path(folder), manifest, np.asarray(blank, np.int64)
         self.shape, self.dtype, self.ndim = (manifest["rows"], manifest["width"]), np.dtype(np.float32), 2
     def __len__(self): return self.shape[0]
     def __repr__(self):
@@ -712,7 +743,7 @@ class Embeddings:
         "Read the rows."
         if isinstance(rows, slice):
             start, stop, step = rows.indices(len(self))
-            return self._range(start, max(start, stop)) if step == 1 else self._gather(np.arange(start, stop, step))
+            return self._range(start, max(start, stop)) if step == 1 else self[np.arange(start, stop, step)]
         rows = np.asarray(rows)
         if rows.dtype == bool and rows.shape != (len(self),):
             raise IndexError(f"a mask of shape {rows.shape} does not fit {len(self)} rows")
@@ -722,13 +753,14 @@ class Embeddings:
         flat = np.atleast_1d(rows).astype(np.int64)
         outside = flat[(flat < -len(self)) | (flat >= len(self))]
         if len(outside): raise IndexError(f"row {outside[0]} is not in 0..{len(self) - 1}")
-        gathered = self._gather(np.where(flat < 0, flat + len(self), flat))
+        flat = np.where(flat < 0, flat + len(self), flat)
+        gathered = self._gather(flat)
+        if len(self.blank): gathered[np.isin(flat, self.blank)] = 0
         return gathered if rows.ndim else gathered[0]
     def shards(self):
         "Yield the shards in order, each float32 (shard_rows, d)."
-        for index in range(_n_shards(self.manifest)):
-            rows = read_rows(_shard_path(self.folder, index), 0, self.manifest["shard_rows"])
-            yield rows.astype(np.float32, copy=False)
+        step = self.manifest["shard_rows"]
+        for start in range(0, len(self), step): yield self[start:start + step]
 
 # %% ../nbs/05_embedding.ipynb #e9bb3fb6
 @patch
@@ -738,6 +770,7 @@ def _range(self:Embeddings, start, stop):
         first, last = max(start, index * size), min(stop, (index + 1) * size)
         rows = read_rows(_shard_path(self.folder, index), first - index * size, last - index * size)
         out[first - start:last - start] = rows
+    out[self.blank[(self.blank >= start) & (self.blank < stop)] - start] = 0
     return out
 
 @patch
@@ -769,9 +802,70 @@ def _read_runs(self:Embeddings, first, counts, out):
                 if dtype != out.dtype: torch.from_numpy(out[place:place + count]).copy_(torch.from_numpy(part))
     return out
 
+# %% ../nbs/05_embedding.ipynb #327eb712
+class SomeRows:
+    "Some rows (n, d) of embeddings, read when they are used."
+    def __init__(
+        self,
+        emb,     # embeddings (D, d)
+        rows,    # rows that take part (n,)
+    ):
+        self.emb, self.rows, self.shape, self.ndim, self.dtype = emb, rows, (len(rows), emb.shape[1]), 2, emb.dtype
+    def __len__(self): return len(self.rows)
+    def __getitem__(self, rows): return self.emb[self.rows[rows]]
+    def __array__(self, dtype=None, copy=None): return self[:].astype(dtype or self.dtype, copy=False)
+
+
+def with_vector(
+    emb,   # embeddings (D, d), in memory or in shards
+):         # those that are not all zeros (n, d); the same object where all take part
+    "Leave out the rows of blank texts."
+    there = has_vector(emb)
+    if there.all(): return emb
+    return emb[there] if isinstance(emb, np.ndarray) else SomeRows(emb, np.flatnonzero(there))
+
+# %% ../nbs/05_embedding.ipynb #5828e3cf
+def as_matrix(
+    source,   # array, tensor, sparse matrix, list or column of vectors, or table with nothing but numbers
+):            # array (D, d)
+    "Return vectors as one array, whatever holds them."
+    if isinstance(source, torch.Tensor): return source.detach().float().cpu().numpy()
+    if sparse.issparse(source): return source.toarray().astype(np.float32, copy=False)
+    if hasattr(source, "columns") or hasattr(source, "column_names"): return _table_matrix(source)
+    if np.ma.isMaskedArray(source): source = source.astype(np.float32).filled(np.nan)
+    for plain in ("to_pylist", "to_list"):                     # columns of pyarrow, pandas and polars
+        if hasattr(source, plain): source = getattr(source, plain)(); break
+    if isinstance(source, np.ndarray) and source.dtype != object: return source
+    rows = source if isinstance(source, np.ndarray) or not hasattr(source, "__iter__") else list(source)
+    for row, vector in enumerate(rows if isinstance(rows, list) or np.ndim(rows) else ()):
+        if vector is None or isinstance(vector, (str, bytes, dict)):
+            raise TypeError(f"embeddings must be numbers, got {vector!r:.60} in row {row}; "
+                            "read vectors that were stored as text with json.loads")
+        if np.shape(vector) != np.shape(rows[0]):
+            raise ValueError(f"embeddings must be rows of one width: row {row} has shape {np.shape(vector)}, "
+                             f"row 0 has {np.shape(rows[0])}")
+    try:
+        matrix = np.asarray([as_matrix(row) if isinstance(row, torch.Tensor) else row for row in rows])
+        return matrix if matrix.dtype.kind in "biu" else matrix.astype(np.float32, copy=False)
+    except (ValueError, TypeError) as error:
+        raise TypeError(f"embeddings must be a matrix of numbers, got a {type(source).__name__} ({error})") from error
+
+
+def _table_matrix(table):
+    "Return the numbers of a table, or its only column of vectors."
+    names = list(table.column_names if hasattr(table, "column_names") else table.columns)
+    if len(names) == 1: return as_matrix(table[names[0]])
+    columns = [np.asarray(table[name]) for name in names]
+    bad = [name for name, column in zip(names, columns) if column.dtype.kind not in "fiu"]
+    if bad or not names:
+        raise TypeError(f"embeddings were given as a table with the columns {', '.join(map(str, names[:8]))}, of which "
+                        f"{', '.join(map(str, bad[:3])) or 'none'} has no numbers: give the column of vectors, such as "
+                        f"table[{str(names[-1])!r}]")
+    return np.stack(columns, 1)
+
 # %% ../nbs/05_embedding.ipynb #91beb0dd
 def open_embeddings(
-    source,   # folder of shards, .npy, .safetensors or tensor-only .pt file, array or tensor
+    source,   # folder of shards, .npy, .safetensors or tensor-only .pt file, or vectors as for `as_matrix`
 ):            # `Embeddings` or array (D, d); a .npy file stays on disk and is read when used
     "Open embeddings from wherever they are."
     if isinstance(source, Embeddings): return source
@@ -787,8 +881,7 @@ def open_embeddings(
             raise ValueError(f"{path} could not be read "
                              f"({str(error).splitlines()[0] if str(error) else type(error).__name__}): it is damaged "
                              "or of another format; write it again") from error
-    if isinstance(emb, torch.Tensor): emb = emb.detach().float().cpu().numpy()
-    emb = emb if isinstance(emb, np.ndarray) else np.asarray(emb, dtype=np.float32)
+    emb = as_matrix(emb)
     if emb.ndim != 2:
         raise ValueError(f"embeddings must have two dimensions (documents, width); {path} has shape {emb.shape}")
     return emb

@@ -6,7 +6,7 @@
 __all__ = ['Interpretation', 'encode_theta', 'interpret_features', 'save_interpretation', 'load_interpretation', 'save_topics',
            'load_shares', 'load_topics', 'topic_frame', 'save_embeddings', 'load_reported_sae', 'open_sae',
            'check_width', 'NotFittedError', 'Bar', 'SAETM', 'check_n_topics', 'check_model', 'merging_advice',
-           'check_device', 'prepare_pictures', 'check_documents_of_pictures', 'check_labels', 'Hierarchy',
+           'check_device', 'prepare_pictures', 'check_documents_of_pictures', 'second_argument', 'Hierarchy',
            'check_columns', 'used_settings', 'bow_source', 'sae_source', 'emission_source', 'stamp_run',
            'write_settings', 'read_settings', 'run_checksum']
 
@@ -26,7 +26,8 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 
 from .corpus import atomic_path, check_documents, count_words, read_json, write_json
-from .embedding import (WordVectors, check_embeddings, documents_checksum, embed, encoder_name, open_embeddings,
+from .embedding import (WordVectors, as_encoder, as_matrix, blank_rows, check_embeddings, clear_rows,
+                             documents_checksum, embed_items, encoder_name, has_vector, open_embeddings, with_vector,
                              word_vectors)
 from .emission import EmissionFit, mixture, theta_from_acts
 from .memory import Sizes
@@ -52,6 +53,12 @@ class Interpretation(NamedTuple):
     vectors: WordVectors        # a vector for each feature (F, w), and which features have one
 
 
+def _encode(sae, emb, attribution, batch_rows=4096):
+    "Return the features of documents; those without a vector have none."
+    acts, there = encode_sparse(sae, emb, batch_rows, attribution), has_vector(emb)
+    return acts if there.all() else (sparse.diags_array(there.astype(acts.dtype)) @ acts).tocsr()
+
+
 def encode_theta(
     sae,                        # SAE
     emb,                        # embeddings (D, d), in memory or in shards
@@ -63,11 +70,11 @@ def encode_theta(
     "Compute the proportions of all documents."
     if folder is None:
         mine = emb if size() == 1 else emb[part(len(emb))]     # of several processes, each encodes some documents
-        return theta_from_acts(stack_rows(encode_sparse(sae, mine, attribution=attribution)))
+        return theta_from_acts(stack_rows(_encode(sae, mine, attribution)))
     if is_first():
         writer = SparseWriter(folder, sae.n_latents, made_from=made_from)
         for start in range(writer.rows, len(emb), batch_rows):
-            acts = encode_sparse(sae, emb[start:start + batch_rows], batch_rows, attribution)
+            acts = _encode(sae, emb[start:start + batch_rows], attribution, batch_rows)
             writer.append(theta_from_acts(acts))
         writer.finish()
     wait()                                                     # where there are several processes
@@ -383,7 +390,7 @@ def _embed(self:SAETM, docs):
     "Embed documents with the model's encoder."
     if self.encoder is None: raise ValueError("this model has no encoder: give embeddings=, or set model.encoder")
     with Bar("embedding", self.verbose, unit="document") as bar:
-        return embed(docs, self.encoder, device=self.device, on_step=bar)
+        return embed_items(docs, as_encoder(self.encoder, self.device), 64, bar)
 
 @patch
 def _embed_images(self:SAETM, images):
@@ -445,21 +452,30 @@ def kept_(self:SAETM):
     return None if self.image_check_ is None else self.image_check_.good
 
 # %% ../nbs/34_model.ipynb #f801feb6
-def check_labels(
-    y,                 # second argument of `fit`
-):
-    "Raise where embeddings were given in the place of labels."
-    several = np.ndim(y) == 2 and not np.issubdtype(np.asarray(y).dtype, np.integer) and np.asarray(y).dtype != bool
-    if several or isinstance(y, (str, Path)) or hasattr(y, "manifest"):
-        raise TypeError("the second argument of fit is y, the labels of a pipeline, which are not used: "
-                        "give embeddings by name, fit(docs, embeddings=emb)")
+def second_argument(
+    y,                 # second argument of `fit`: labels, which are not used, or embeddings
+    embeddings=None,   # embeddings given by name
+):                     # the embeddings, or None
+    "Tell embeddings from the labels of a pipeline: a matrix of floats with 8 columns or more, or a path."
+    if y is None: return embeddings
+    if not isinstance(y, (str, Path)) and not hasattr(y, "manifest"):
+        try: matrix = as_matrix(y)
+        except (TypeError, ValueError): return embeddings      # a list of names
+        is_whole = matrix.dtype.kind != "f" or isinstance(y, torch.Tensor) and not y.is_floating_point()
+        if matrix.ndim != 2 or is_whole: return embeddings
+        if matrix.shape[1] < 8:
+            raise TypeError(f"the second argument of fit has shape {matrix.shape}, which may be embeddings or labels: "
+                            "labels are not used; give embeddings by name, fit(docs, embeddings=emb)")
+        y = matrix
+    if embeddings is not None: raise TypeError("embeddings were given twice, as second argument and by name")
+    return y
 
 
 @patch
 def fit(
     self:SAETM,
     docs=None,         # list of D strings
-    y=None,            # not used: labels, as a scikit-learn pipeline passes them
+    y=None,            # their embeddings, as below; or labels, as a scikit-learn pipeline passes them: not used
     *,
     embeddings=None,   # embeddings of the documents or pictures (D, d): array, shards or file; None embeds them
     images=None,       # D pictures to embed in place of the documents, see `load_images`
@@ -467,7 +483,7 @@ def fit(
     skip_broken=False, # leave out pictures that cannot be read, and their captions; `kept_` has the rows that are in
 ) -> SAETM:            # the fitted model
     "Learn the topics of a corpus, or of pictures with captions."
-    check_labels(y)
+    embeddings = second_argument(y, embeddings)
     docs, images, check = prepare_pictures(docs, captions, images, embeddings, skip_broken)
     docs, emb, sae = self._check(docs, embeddings)
     bow = count_words(docs, **settings_of(self, WordSettings))
@@ -475,10 +491,12 @@ def fit(
         raise ValueError(f"the corpus has {len(bow.vocabulary)} words after pruning, fewer than the {self.n_topics} "
                          "topics asked for: lower n_topics or min_df")
     if emb is None: emb = self._embed(docs) if images is None else self._embed_images(images)
+    elif images is None: emb = clear_rows(emb, blank_rows(docs))
     if sae is not None: check_width(sae, emb)
     else:
         with Bar("training", self.verbose) as bar:
-            sae = fit_sae(emb, seed=self.seed, device=self.device, on_step=bar, **settings_of(self, SAESettings))
+            sae = fit_sae(with_vector(emb), seed=self.seed, device=self.device, on_step=bar,
+                          **settings_of(self, SAESettings))
     with Bar("words", self.verbose, unit="pass") as bar:
         interpretation = interpret_features(sae, emb, bow, self.recipe, seed=self.seed, on_step=bar, device=self.device,
                                             **settings_of(self, EmissionSettings))
@@ -581,7 +599,7 @@ def transform(
     self._fitted("transform", "result_")
     if docs is None and embeddings is None and images is None:
         raise ValueError("transform needs docs, embeddings or images")
-    if docs is not None: docs = check_documents(docs)
+    if docs is not None: docs = check_documents(docs, may_be_blank=True)
     shares = self._shares(self._embeddings(docs, embeddings, images))
     return largest_topic(shares).tolist(), shares.toarray()
 
@@ -593,13 +611,14 @@ def _embeddings(self:SAETM, docs, embeddings=None, images=None):
     elif self.image_check_ is not None:
         raise ValueError("this model was fitted on pictures: give images= or embeddings=")
     else: emb = self._embed(docs)
-    return check_embeddings(emb, None if docs is None else len(docs), self.sae_.d_embed)
+    emb = check_embeddings(emb, None if docs is None else len(docs), self.sae_.d_embed)
+    return emb if docs is None or self.image_check_ is not None else clear_rows(emb, blank_rows(docs))
 
 @patch
 def _shares(self:SAETM, emb):
     "Compute the topic shares (D, T) of embeddings."
     result = self.result_
-    theta = theta_from_acts(encode_sparse(self.sae_, emb, attribution=self.recipe_.attribution))
+    theta = theta_from_acts(_encode(self.sae_, emb, self.recipe_.attribution))
     shares = sum_shares(theta, result.topic_of, len(result.sizes))
     if not self.recipe_.refine: return shares
     directions = centre_rows(emb, self.mean_)
@@ -610,7 +629,7 @@ def _shares(self:SAETM, emb):
 def fit_transform(
     self: SAETM,
     docs=None,  # list of D strings
-    y=None,  # not used: labels, as a scikit-learn pipeline passes them
+    y=None,  # embeddings (D, d), or labels, which are not used: see `fit`
     **inputs,  # embeddings, images, captions, skip_broken: see `fit`
 ) -> tuple[list[int], np.ndarray]:  # the largest topic of each document (-1 without any feature), and the shares (D, T)
     "Learn the topics of a corpus and return those of its documents."

@@ -21,7 +21,7 @@ import numpy as np
 from scipy import sparse
 
 from .corpus import (BagOfWords, Table, _check_language, _check_vocabulary, _document_bounds, _nothing_left,
-                          atomic_path, count_parts, load_bow, move_columns, read_bow, read_json, save_bow,
+                          atomic_path, count_parts, is_blank, load_bow, move_columns, read_bow, read_json, save_bow,
                           source_files, write_json, write_vocabulary)
 from .embedding import _add_document, documents_checksum
 from .ranks import check_shared, broadcast, is_first, part, size, wait
@@ -61,7 +61,7 @@ class DocumentStream:
             if not isinstance(doc, str):
                 raise TypeError(f"documents must be strings; the one at position {length - 1} of {self.name} is "
                                 f"{type(doc).__name__}")
-            full = full or not (not doc or doc.isspace())
+            full = full or not is_blank(doc)
             _add_document(digest, doc)
         if not length: raise ValueError(f"there are no documents in {self.name}")
         if not full: raise ValueError(f"all {length} documents of {self.name} are empty")
