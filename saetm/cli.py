@@ -185,9 +185,11 @@ def make_bow(
     bow = open_bow(run / "bow")
     (n_docs, n_words), empty = bow.counts.shape, f", {bow.n_empty:,} of them empty" if bow.n_empty else ""
     echo(f"bow         {n_docs:,} documents{empty}, {n_words:,} words, {bow.counts.sum():,} tokens -> {run}/bow")
+    left_out = bow.settings.get("left_out")
+    if left_out: echo(f"            left out {', '.join(f'{n:,} {name}' for name, n in left_out.items())}")
     if sum(_unspaced(word) is not None for word in bow.vocabulary) > n_words / 2:
-        echo("            most of these words are phrases of a script without spaces: "
-             "put spaces between the words first, or give SAETM a tokenizer")
+        echo("            most of these words are phrases of a script without spaces: name Chinese, Japanese or Thai "
+             "with --language, put spaces between the words first, or give SAETM a tokenizer")
 
 # %% ../nbs/74_cli.ipynb #18b00012
 def make_embeddings(

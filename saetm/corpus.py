@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['LANGUAGES', 'need', 'atomic_path', 'write_json', 'read_json', 'is_blank', 'check_documents', 'file_kind', 'Field',
-           'json_form', 'source_files', 'open_hub', 'Table', 'load_documents', 'tokenize', 'stop_words',
-           'make_lemmatizer', 'BagOfWords', 'count_shard', 'select_words', 'merge_shards', 'move_columns',
-           'count_parts', 'count_words', 'save_bow', 'write_vocabulary', 'load_bow', 'read_bow', 'load_authors_bow',
-           'save_authors_bow']
+           'json_form', 'source_files', 'open_hub', 'Table', 'load_documents', 'lower_words', 'clean_web',
+           'take_acronyms', 'word_cutter', 'WordRule', 'tokenize', 'stop_words', 'make_lemmatizer', 'BagOfWords',
+           'count_shard', 'select_words', 'merge_shards', 'move_columns', 'word_rules', 'count_parts', 'count_words',
+           'save_bow', 'write_vocabulary', 'load_bow', 'read_bow', 'load_authors_bow', 'save_authors_bow']
 
 # %% ../nbs/02_corpus.ipynb #6dd6ce02
-import csv, gzip, importlib, json, math, numbers, os, re, sys, warnings, zipfile, zlib
+import csv, gzip, html, importlib, json, logging, math, numbers, os, re, sys, unicodedata, warnings, zipfile, zlib
 from array import array
 from collections import Counter, defaultdict, deque
 from concurrent.futures import ProcessPoolExecutor
@@ -453,13 +453,141 @@ def load_documents(
     return check_documents(list(Table(source, split).documents(text)) if is_table else source)
 
 # %% ../nbs/02_corpus.ipynb #0a3f2771
-_word = re.compile(r"[^\W\d_]{3,}")
+_HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+# Indic to Tibetan, Burmese, Hangul, Ethiopic to Khmer, Tai Tham, kana, Yi, and further Indic and Tai scripts
+_SYLLABIC = re.compile("[\u0900-\u0fff\u1000-\u109f\u1100-\u17ff\u1a20-\u1aaf\u1b00-\u1cff\u3040-\u318f\u31f0-\u31ff"
+                       "\ua000-\ua4cf\ua840-\uabff\uac00-\ud7ff\uff66-\uffdc" + _HAN + "]").match
+_JOINERS = "\u200c\u200d"             # inside Persian and Indic words
+
+def _ranges(characters):
+    "Write characters as ranges of a regular expression."
+    codes = np.array([ord(c) for c in characters])
+    breaks = np.flatnonzero(np.diff(codes) > 1)
+    pairs = zip(codes[np.r_[0, breaks + 1]], codes[np.r_[breaks, len(codes) - 1]])
+    return "".join(f"\\U{low:08x}-\\U{high:08x}" for low, high in pairs)
+
+_FAR = "\U00010280-\U0001031f\U00010330-\U00011fff\U00016800-\U00018fff\U0001d400-\U0001d7cb\U0001e000-\U0001e95f"
+
+@lru_cache(maxsize=1)
+def _words():
+    "Compile what a word is in all scripts."
+    known = list(map(chr, range(0x80, 0x10000)))
+    letters = [c for c in known if c.isalnum() and not c.isdecimal()]
+    symbols = range(0x20d0, 0x2100), range(0xfe00, 0xfe10)     # marks of emoji and symbols
+    marks = [c for c in known if unicodedata.category(c)[0] == "M" and not any(ord(c) in few for few in symbols)]
+    letter = f"a-z{_ranges(letters)}{_FAR}\U00020000-\U0003ffff"
+    syllable, more = _ranges(filter(_SYLLABIC, letters)) + "\U00011000-\U00011fff", _ranges(marks) + _JOINERS
+    return re.compile(f"[{letter}][{letter}{more}]{{2,}}|[{syllable}][{syllable}{more}]+|[{_HAN}\U00020000-\U0003ffff]")
+
+# %% ../nbs/02_corpus.ipynb #f7499d0d
+_ascii_words, _plain_words = re.compile("[a-z]{3,}").findall, re.compile(r"[^\W\d_]{3,}").findall
+_has_marks = re.compile("[\u00ad\u0300-\u036f\u0483-\u0489\u0591-\u1dff\u200c\u200d\u2c00-\U0010ffff]").search
+
+def lower_words(
+    text: str,                   # a text
+    language: str | None = None, # code of its language
+    cut=None,                    # function that cuts texts of a script without spaces into pieces
+) -> list[str]:                  # its words in order, with repetitions
+    "Split a text into lower-cased words, whatever its script."
+    if language in ("tr", "az"): text = text.replace("I", "ı").replace("İ", "i")
+    text = text.lower()
+    if text.isascii(): return _ascii_words(text)
+    if not _has_marks(text): return _plain_words(text)          # Latin, Greek and Cyrillic, composed
+    text = unicodedata.normalize("NFC", text.replace("i\u0307", "i").replace("\u00ad", ""))
+    find = _words().findall
+    found = find(text) if cut is None else [word for piece in cut(text) for word in find(piece)]
+    return [word.strip(_JOINERS) for word in found] if "\u200c" in text or "\u200d" in text else found
+
+# %% ../nbs/02_corpus.ipynb #df4b7b17
+_entity = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,30});")
+_WEB = (                           # what is left out, signs without which a text has none, the rule; in this order
+    ("tags", ("<",), re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<!doctype\b[^>]*>|</?[a-z][\w:-]*\s*/?>"
+                                r"|<[a-z][\w:-]*\s[^<>]*=[^<>]*>", re.I | re.S)),
+    ("addresses", ("://", "www."), re.compile(r"(?:https?://|www\.|\bftps?://|\bHTTPS?://)[!-~]+")),
+    ("handles", ("@",), re.compile(r"@(?<![\w@.+-]@)\w[a-zA-Z0-9_]*")),
+    ("addresses", ("@",), re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+")),
+    ("addresses", (".com", ".org", ".net"), re.compile(r"\b(?:[a-z0-9-]+\.)+(?:com|org|net)\b(?:/[!-~]*)?", re.I)))
+
+def clean_web(
+    text: str,       # one document
+    left_out=None,   # Counter of entities, tags, addresses and handles
+) -> str:            # the same without them
+    "Leave out what texts from the web have besides words."
+    if "&" in text:
+        for _ in range(2):                                     # `&amp;nbsp;` was escaped twice
+            text, n = _entity.subn(lambda found: html.unescape(found[0]), text)
+            if n and left_out is not None: left_out["entities"] += n
+    for name, signs, rule in _WEB:
+        if any(sign in text for sign in signs):
+            text, n = rule.subn(" ", text)
+            if n and left_out is not None: left_out[name] += n
+    return text
+
+# %% ../nbs/02_corpus.ipynb #043c6b5b
+_acronym = re.compile(r"\b(?:(?:[^\W\d_]\.){2,}|[^\W_]+-\d+\b|[^\W_]*\d[^\W_]*\b|[^\W\d_]{2}\b)")
+_small = set("AM AN AS AT BE BY DO GO HE IF IN IS ME MY NO OF OH OK ON OR SO TO UP WE".split())
+
+def take_acronyms(
+    text: str,   # one document
+) -> tuple:      # its acronyms, and the text without them
+    "Find names of two capitals, of capitals and digits, and of capitals with dots."
+    if text.isupper(): return [], text
+    found = []
+    def take(match):
+        name = match[0].replace(".", "")
+        if not name.isupper() or name in _small: return match[0]
+        if len(name) > 2 and name.isalpha(): return name       # U.S.A. is a word as it is
+        found.append(name)
+        return " "
+    return found, _acronym.sub(take, text)
+
+# %% ../nbs/02_corpus.ipynb #60585902
+def _jieba():
+    jieba = need("jieba", "languages")
+    jieba.setLogLevel(logging.WARNING)
+    return jieba.lcut
+
+def _janome():
+    cutter = need("janome.tokenizer", "languages").Tokenizer(wakati=True)
+    return lambda text: list(cutter.tokenize(text))
+
+def _pythainlp(): return partial(need("pythainlp.tokenize", "languages").word_tokenize, keep_whitespace=False)
+
+_CUTTERS = dict(zh=_jieba, ja=_janome, th=_pythainlp)
+
+@lru_cache(maxsize=None)
+def word_cutter(
+    code,   # code of a language
+):          # function from a text to its pieces; None where words have spaces between them, or the package is missing
+    "Return what cuts texts of a language into words."
+    if code not in _CUTTERS: return None
+    try: return _CUTTERS[code]()
+    except ImportError as error:
+        warnings.warn(f"texts are cut at their spaces only: {error}", stacklevel=4)
+        return None
+
+# %% ../nbs/02_corpus.ipynb #17d4833a
+class WordRule:
+    "The rule by which a text is cut into words: `rule(text)`; what it left out is counted in `left_out`."
+    def __init__(
+        self,
+        language=None,    # English name of the language or its code
+        acronyms=False,   # count AI, EU, 5G and GPT-4 as words too
+        keep_web=False,   # count addresses, tags and handles as well
+    ):
+        self.code, self.acronyms, self.keep_web = language and _language_code(language), acronyms, keep_web
+        self.cut, self.left_out = word_cutter(self.code), Counter()
+
+    def __call__(self, text):
+        if not self.keep_web: text = clean_web(text, self.left_out)
+        found, text = take_acronyms(text) if self.acronyms else ([], text)
+        return found + lower_words(text, self.code, self.cut)
 
 def tokenize(
     text: str,    # one document
 ) -> list[str]:   # its words in order, with repetitions
-    "Split a text into lower-cased words of three letters and more."
-    return _word.findall(text.lower())
+    "Split a text into lower-cased words: three letters and more, or two or one where a letter is a syllable or a word."
+    return lower_words(clean_web(text))
 
 # %% ../nbs/02_corpus.ipynb #7f0cdb20
 _english = """
@@ -596,8 +724,12 @@ def _language_code(language):
 # %% ../nbs/02_corpus.ipynb #fe8a34a5
 def stop_words(
     language: str | None = "english",  # English name of the language or its code; None for no stop words
+    more=None,                         # further words: a list, or a text with commas between them
 ) -> frozenset:                        # lower-cased words to leave out
     "Return the stop words of a language; those of all but English come from the package stopwordsiso, corrected."
+    if more is not None:
+        own = [word.strip() for word in (more.split(",") if isinstance(more, str) else more)]
+        return stop_words(language).union(own, map(str.lower, own), *map(lower_words, own))
     if language is None: return frozenset()
     code = _language_code(language)
     if code == "en": return frozenset(_english.split())
@@ -605,7 +737,7 @@ def stop_words(
     if code not in lists.langs():
         raise ValueError(f"there are no stop words for {language!r}; there are for: "
                          f"{', '.join(sorted(lists.langs()))}. Or give language=None and a tokenizer of your own")
-    words = {piece for word in lists.stopwords(code) if " " not in word for piece in _word.findall(word.lower())}
+    words = {piece for word in lists.stopwords(code) if " " not in word for piece in lower_words(word, code)}
     return frozenset((words | set(_fillers.get(code, "").split())) - set(_content.get(code, "").split()))
 
 # %% ../nbs/02_corpus.ipynb #1fb86e25
@@ -656,11 +788,11 @@ def _number_words(docs, tokenizer, on_step=None, every=1000):
     return np.array(tokens, np.int32), np.array(ends, np.int64), list(number)
 
 # %% ../nbs/02_corpus.ipynb #a942a37d
-def _columns(words, vocabulary, language, lemmas):
+def _columns(words, vocabulary, language, lemmas, more):
     "Return the column of each numbered word (-1: dropped), the words of the columns, and the stop words met."
     lemma = make_lemmatizer(language) if lemmas else lambda word: word
     forms = [lemma(word) for word in words]
-    stops = stop_words(language) if vocabulary is None else frozenset()
+    stops = stop_words(language, more) if vocabulary is None else frozenset()
     dropped = [word in stops or form in stops for word, form in zip(words, forms)]
     if vocabulary is None: vocabulary = sorted({form for form, drop in zip(forms, dropped) if not drop})
     column = {word: i for i, word in enumerate(vocabulary)}
@@ -682,7 +814,7 @@ def _doc_freq(counts): return np.bincount(counts.indices, minlength=counts.shape
 
 def _tokenizer_name(tokenizer):
     "Return a name for the record that is the same in every run."
-    if tokenizer is None: return "lower-cased words of 3 letters and more"
+    if tokenizer is None: return "lower-cased words of letters and marks"
     kind = tokenizer if hasattr(tokenizer, "__qualname__") else type(tokenizer)
     return ".".join(filter(None, [getattr(kind, "__module__", None), kind.__qualname__]))
 
@@ -735,6 +867,9 @@ def count_shard(
     tokenizer=None,                    # function from a text to its words; replaces word rule, stop words and lemmas
     language: str | None = "english",  # language of the stop words and the lemmas; None for no stop words
     lemmas: bool = False,              # count dictionary forms instead of words
+    stop_words=None,                   # words to leave out besides those of the language
+    acronyms: bool = False,            # count AI, EU, 5G and GPT-4 as words too
+    keep_web: bool = False,            # count addresses, tags and handles; False leaves them out
     on_step=None,                      # called as on_step(step, dict(done=, total=)), in documents
 ) -> BagOfWords:                       # counts of every word, with nothing pruned
     "Count the words of a part of a collection, for `merge_shards` to join."
@@ -744,12 +879,14 @@ def count_shard(
             raise TypeError(f"tokenizer must be a function from a text to its words, got a {type(tokenizer).__name__}")
         if lemmas: raise ValueError("lemmas must be False where a tokenizer is given: it decides on the words alone")
         language = None
-    tokens, ends, words = _number_words(docs, tokenizer or tokenize, on_step)
-    column, names, met = _columns(words, vocabulary, language, lemmas)
+    rule = tokenizer or WordRule(language, acronyms, keep_web)
+    tokens, ends, words = _number_words(docs, rule, on_step)
+    column, names, met = _columns(words, vocabulary, language, lemmas, stop_words)
     counts = _to_csr(tokens, ends, column, len(names))
     n_empty = sum(map(is_blank, docs))
     settings = dict(tokenizer=_tokenizer_name(tokenizer), language=language, lemmas=lemmas,
-                    vocabulary="counted" if vocabulary is None else "given", stop_words_met=met)
+                    vocabulary="counted" if vocabulary is None else "given", stop_words_met=met,
+                    left_out=dict(sorted(getattr(rule, "left_out", {}).items())))
     if vocabulary is None and language is not None:
         settings["languages"] = _count_languages(tokens, words, language)
     return BagOfWords(counts, names, _doc_freq(counts), n_empty, settings)
@@ -788,7 +925,9 @@ def _merge_settings(shards):
             if shard.settings[name] != first[name]:
                 raise ValueError(f"shards must be counted alike: {name} is {first[name]!r} in shard 0 and "
                                  f"{shard.settings[name]!r} in shard {i}")
-    return {name: first[name] for name in ["tokenizer", "language", "lemmas", "vocabulary"]}
+    left_out = sum((Counter(shard.settings.get("left_out", {})) for shard in shards), Counter())
+    same = {name: first[name] for name in ["tokenizer", "language", "lemmas", "vocabulary"]}
+    return dict(same, left_out=dict(sorted(left_out.items())))
 
 def _nothing_left(pruning, n_docs, min_df, max_df):
     "Return the message for a vocabulary without words."
@@ -855,9 +994,16 @@ def _stack_given(shards, settings, n_empty):
     return BagOfWords(counts, shards[0].vocabulary, _doc_freq(counts), n_empty, settings)
 
 # %% ../nbs/02_corpus.ipynb #9eaa5619
+def word_rules(
+    settings,   # `WordSettings`
+) -> dict:      # those by which texts are cut into words, in the order in which `count_shard` takes them
+    "Pick the settings that say what a word is."
+    names = "tokenizer", "language", "lemmas", "stop_words", "acronyms", "keep_web"
+    return {name: getattr(settings, name) for name in names}
+
 def count_parts(
     parts,    # lists of documents
-    how,      # vocabulary, tokenizer, language and lemmas, as for `count_shard`
+    how,      # vocabulary and `word_rules`, as for `count_shard`
     n_jobs,   # processes, 1 or more
 ):            # yields the counts of each part, in order
     "Count parts of a collection in processes, a few at a time."
@@ -906,7 +1052,7 @@ def count_words(
     if not isinstance(n_jobs, numbers.Integral) or n_jobs < 1 and n_jobs != -1:
         raise ValueError(f"n_jobs must be an integer >= 1, or -1 for one process a core, got {n_jobs!r}")
     n_jobs = min(os.cpu_count() if n_jobs == -1 else n_jobs, len(docs))
-    how = _check_vocabulary(vocabulary), words.tokenizer, words.language, words.lemmas
+    how = _check_vocabulary(vocabulary), *word_rules(words).values()
     shards = [count_shard(docs, *how, on_step)] if n_jobs == 1 else _count_parallel(docs, how, n_jobs, on_step)
     return merge_shards(shards, words.min_df, words.max_df, words.max_words)
 

@@ -665,7 +665,7 @@ def score(
 @patch
 def _count(self:SAETM, docs):
     "Count the model's words in other documents (D, V)."
-    words = {name: self.settings_[name] for name in ("tokenizer", "language", "lemmas")}
+    words = {name: self.settings_[name] for name in ("tokenizer", "language", "lemmas", "acronyms", "keep_web")}
     return count_words(docs, vocabulary=self.vocabulary_, **words).counts
 
 # %% ../nbs/34_model.ipynb #dfe74a5a

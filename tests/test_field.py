@@ -1,0 +1,228 @@
+"""What people bring: scripts, web texts, blank documents, times, containers, encoders; each right, or one clear sentence."""
+import importlib.util
+import json
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import torch
+
+from saetm import SAETM
+from saetm.cli import main
+from saetm.corpus import clean_web, count_words, is_blank, stop_words, take_acronyms, tokenize
+from saetm.data import load_corpus
+from saetm.embedding import embed, embed_to_shards, open_embeddings
+from saetm.streams import count_to_shards, stream_documents
+
+DOCS = load_corpus("commons").text.tolist()[:150]
+SMALL = dict(n_topics=5, encoder="wordllama", n_latents=32, k=4, steps=20)
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def emb(): return embed(DOCS, "wordllama")
+
+
+@pytest.fixture(scope="module")
+def model(emb): return SAETM(**SMALL).fit(DOCS, emb)
+
+
+def words_of(docs, **settings): return count_words(docs, min_df=1, max_df=1.0, **settings).vocabulary
+
+
+# ---- words of all scripts
+
+SCRIPTS = {
+    "Devanagari": "सरकार ने नई शिक्षा नीति बनाई", "Telugu": "ప్రధానమంత్రి కలుసుకున్నారు", "Bengali": "সরকার নির্বাচন ভৌতিক গল্প",
+    "Tamil": "தமிழ் அரசியல்", "Arabic with vowels": "كَتَبَ مُحَمَّد", "Hebrew with points": "שָׁלוֹם עוֹלָם", "Khmer": "ភាសា ខ្មែរ",
+    "Burmese": "မြန်မာ ဘာသာ", "Thai": "ภาษา ไทย", "Han": "经济 发展 政策", "kana": "経済 を たべる", "Hangul": "한국 경제", "Greek": "ελληνικά σοφία",
+    "Cyrillic": "москва мир", "Georgian": "ქართული ენა", "Armenian": "հայերեն լեզու", "Ethiopic": "አማርኛ ቋንቋ", "Sinhala": "සිංහල භාෂාව",
+    "Persian": "می\u200cخواهم کتاب", "Gujarati": "ગુજરાતી ભાષા",
+}
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_words_of_all_scripts_are_whole(script):
+    expected = [word for word in SCRIPTS[script].split() if word != "を"]
+    assert tokenize(SCRIPTS[script]) == expected
+    assert set(words_of([SCRIPTS[script]], language=None)) == set(expected)
+
+
+def test_one_word_however_it_is_written():
+    assert tokenize("nai\u0308ve NAÏVE naïve co\u00adoperate") == ["naïve"] * 3 + ["cooperate"]
+    assert tokenize("İstanbul I\u0307stanbul") == ["istanbul"] * 2 and tokenize("❤️love 👩‍💻") == ["love"]
+    assert words_of(["IRMAK İzmir ırmak izmir"], language="turkish") == ["izmir", "ırmak"]
+
+
+def test_spaced_chinese_keeps_words_of_two_characters():
+    docs = ["经济 发展 政策", "政府 经济 改革", "足球 比赛 冠军", "足球 联赛 冠军", "政府 政策 改革"] * 4
+    assert {"经济", "足球", "冠军"} <= set(count_words(docs, language="chinese", min_df=1).vocabulary)
+
+
+@pytest.mark.parametrize("language, package, text, found", [
+    ("chinese", "jieba", "我爱北京天安门", "北京"), ("japanese", "janome", "日本の経済は成長している", "経済"), ("th", "pythainlp", "เศรษฐกิจของประเทศไทย", "เศรษฐกิจ")])
+def test_scripts_without_spaces_are_cut_where_the_language_is_named(monkeypatch, language, package, text, found):
+    pytest.importorskip(package)
+    assert found in words_of([text], language=language)
+    from saetm import corpus
+    monkeypatch.setitem(__import__("sys").modules, {"janome": "janome.tokenizer", "pythainlp": "pythainlp.tokenize"}.get(package, package), None)
+    corpus.word_cutter.cache_clear()
+    with pytest.warns(UserWarning, match=r"cut at their spaces only.*saetm\[languages\]"): words_of([text], language=language)
+    corpus.word_cutter.cache_clear()
+
+
+@pytest.mark.parametrize("language", ["hindi", "bengali", "arabic", "persian", "korean", "chinese", "thai", "turkish", "french"])
+def test_stop_words_are_words_by_the_same_rule(language):
+    stops = stop_words(language)
+    assert stops and all(set(tokenize(word)) <= stops for word in stops)
+
+
+def test_acronyms_are_words_where_they_are_asked_for():
+    text = "The EU met on AI in 5G times; GPT-4 and COVID-19 in the U.S., as the U.S.A. said. OK IN"
+    assert take_acronyms(text)[0] == ["EU", "AI", "5G", "GPT-4", "COVID-19", "US"]
+    assert {"AI", "EU", "5G", "GPT-4"} <= set(words_of([text], acronyms=True)) and "AI" not in words_of([text])
+    assert take_acronyms("ALL OF IT IN CAPITALS AT 5 PM") == ([], "ALL OF IT IN CAPITALS AT 5 PM")
+
+
+@pytest.mark.parametrize("given", [["gentleman", "Member", "hon"], "gentleman,member,hon", {"gentleman", "member"}, np.array(["gentleman", "member"])])
+def test_stop_words_of_ones_own_add_to_those_of_the_language(emb, given):
+    fitted = SAETM(stop_words=given, **SMALL).fit(DOCS, emb)
+    assert not {"gentleman", "member"} & set(fitted.vocabulary_) and "the" not in fitted.vocabulary_
+
+
+@pytest.mark.parametrize("given, error", [(["prime minister"], ValueError), ([3], ValueError), (7, TypeError), ([""], ValueError)])
+def test_stop_words_that_are_none(given, error):
+    with pytest.raises(error, match="stop_words must be a list of single words, or None, got"): SAETM(stop_words=given, **SMALL).fit(DOCS)
+
+
+# ---- texts from the web
+
+WEB = {
+    "entities": ("Fish &amp; chips&nbsp;daily &#8211; R&amp;amp;D AT&T", ["fish", "chips", "daily"]),
+    "tags": ('<div class="note">some <b>bold</b> words<br/></div> while a < b', ["some", "bold", "words", "while"]),
+    "script": ("before <script>var hidden = 1;</script> after", ["before", "after"]),
+    "addresses": ("see https://example.com/page?x=1 and www.site.org/a or docs.python.org now", ["see", "and", "now"]),
+    "mail": ("write to some.one@mail.example.org today", ["write", "today"]),
+    "handles": ("thanks @user_name and @Other: hello #topic", ["thanks", "and", "hello", "topic"]),
+    "escaped tags": ("&lt;p&gt;plain text&lt;/p&gt;", ["plain", "text"]),
+    "Chinese behind an address": ("新闻 https://t.co/abc。经济", ["新闻", "经济"]),
+    "mathematics": ("when x<y and y>z holds", ["when", "and", "holds"]),
+}
+
+@pytest.mark.parametrize("kind", WEB)
+def test_leftovers_of_the_web_are_no_words(kind):
+    text, expected = WEB[kind]
+    assert tokenize(text) == expected
+
+
+def test_what_was_left_out_is_counted_and_may_be_kept(tmp_path):
+    docs = [f"storm warning {i} <b>now</b> https://a.example/{i} @user &amp; more" for i in range(40)] + ["calm weather today"] * 40
+    bow = count_words(docs)
+    assert bow.settings["left_out"] == dict(addresses=40, entities=40, handles=40, tags=80)
+    assert count_words(docs, n_jobs=2).settings == bow.settings
+    assert count_to_shards(docs, tmp_path, part_docs=7).settings == bow.settings
+    kept = count_words(docs, keep_web=True)
+    assert {"https", "user", "amp"} <= set(kept.vocabulary) and kept.settings["left_out"] == {}
+    assert not {"https", "user", "amp", "example"} & set(bow.vocabulary)
+
+
+def test_the_command_says_what_was_left_out(tmp_path, capsys):
+    (tmp_path / "docs.txt").write_text("".join(f"storm {'rain' if i % 2 else 'snow'} www.x.example/{i}\n" for i in range(30)))
+    assert main(["bow", str(tmp_path / "docs.txt"), "--run", str(tmp_path / "run"), "--stop-words", "snow,ice"]) == 0
+    assert "left out 30 addresses" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run/bow/vocabulary.json").read_text())["words"] == ["rain"]
+
+
+# ---- nothing in it
+
+BLANK = ["", "  \n", "\t", "\u200b", "\ufeff", "\u00a0", "\x00"]
+
+def test_blank_documents_have_no_topic_and_are_never_counted_or_shown():
+    docs = DOCS[:100] + BLANK * 4
+    fitted = SAETM(**SMALL).fit(docs)
+    assert (fitted.topics_[100:] == -1).all() and fitted.document_topics_[100:].nnz == 0 and fitted.topic_sizes_.sum() <= 100
+    assert all(not is_blank(doc) for t in range(5) for doc in fitted.get_representative_docs(t))
+    assert fitted.transform(docs)[0] == fitted.topics_.tolist() == fitted.transform(embeddings=fitted.embeddings_)[0]
+    assert fitted.get_document_info().Name[100:].eq("").all()
+
+
+@pytest.mark.parametrize("text", BLANK)
+def test_a_blank_text_has_no_topic_alone_as_in_a_batch(model, text):
+    for docs in ([text], [text, DOCS[0]], [DOCS[0], text]):
+        topics, shares = model.transform(docs)
+        assert topics[docs.index(text)] == -1 and not shares[docs.index(text)].any()
+    assert model.transform([text], embeddings=model.embeddings_[:1])[0] == [-1]
+
+
+@pytest.mark.parametrize("kind", ["array", "shards", "file"])
+def test_vectors_of_blank_documents_take_no_part(tmp_path, emb, kind):
+    "Whatever vectors they have, the SAE and the mean are those of the others alone."
+    docs, far = DOCS + [""] * 20, np.concatenate([emb, np.full((20, emb.shape[1]), 50, np.float32)])
+    np.save(tmp_path / "far.npy", far)
+    from saetm.model import save_embeddings
+    save_embeddings(tmp_path / "shards", far, None, None, 64)
+    given = dict(array=far, shards=open_embeddings(tmp_path / "shards"), file=tmp_path / "far.npy")[kind]
+    alone, together = SAETM(**SMALL).fit(DOCS, emb), SAETM(**SMALL).fit(docs, given)
+    assert torch.equal(alone.sae_.W_dec, together.sae_.W_dec) and (alone.mean_ == together.mean_).all()
+    assert (together.topics_[150:] == -1).all() and (far[150:] == 50).all()
+
+
+def test_a_run_of_the_commands_leaves_blank_documents_out(tmp_path):
+    pd.DataFrame(dict(text=DOCS[:80] + [" ", "\n"] * 5)).to_json(tmp_path / "docs.jsonl", orient="records", lines=True)
+    assert main(["fit", str(tmp_path / "docs.jsonl"), "--run", str(tmp_path / "run"), "--encoder", "wordllama", "--n-latents", "32", "--k", "4",
+                 "--steps", "20", "--n-topics", "3", "--quiet"]) == 0
+    fitted = SAETM.load(tmp_path / "run")
+    assert (fitted.topics_[80:] == -1).all() and not fitted.embeddings_[80:].any() and fitted.topic_sizes_.sum() <= 80
+
+
+# ---- containers
+
+def polars(values): return pytest.importorskip("polars").Series(values)
+
+def arrow(values):
+    import pyarrow
+    return pyarrow.chunked_array([values[:70], values[70:]])
+
+DOCUMENTS = dict(tuple=tuple, array=np.array, objects=lambda d: np.array(d, object), series=pd.Series, index=pd.Index, categorical=pd.Categorical,
+                 strings=lambda d: pd.Series(d, dtype="string"), generator=lambda d: (doc for doc in d), polars=polars, arrow=arrow)
+
+@pytest.mark.parametrize("kind", DOCUMENTS)
+def test_documents_in_any_container(model, kind):
+    assert model.transform(DOCUMENTS[kind](DOCS))[0] == model.topics_.tolist()
+
+
+def frames():
+    import pyarrow
+    frame = pd.DataFrame(dict(text=DOCS[:5], year=range(5)))
+    yield frame
+    yield pyarrow.Table.from_pandas(frame)
+    if importlib.util.find_spec("polars"): yield pytest.importorskip("polars").DataFrame(dict(text=DOCS[:5], year=range(5)))
+    yield pytest.importorskip("datasets").Dataset.from_pandas(frame)
+
+def test_a_table_in_place_of_documents_is_refused_by_name_at_every_entry(model):
+    calls = (model.transform, model.score, SAETM(**SMALL).fit, SAETM(**SMALL).fit_transform, count_words, lambda t: embed(t, "wordllama"), model.get_document_info,
+             lambda t: model.topics_over_time(t, [1] * 150))
+    for frame in frames():
+        for call in calls:
+            with pytest.raises(TypeError, match=r"a table with the columns text, year: give one column, such as table\['text'\]"): call(frame)
+    with pytest.raises(TypeError, match=r"join the words of each with ' '.join"): model.transform([doc.split() for doc in DOCS])
+
+
+VECTORS = dict(series=lambda e: pd.Series(list(e)), frame=pd.DataFrame, column=lambda e: pd.DataFrame(dict(vector=list(e))), objects=lambda e: pd.Series(list(e)).to_numpy(),
+               sparse=sp.csr_matrix, sparse_array=sp.coo_array, lists=lambda e: e.tolist(), tensors=lambda e: list(torch.from_numpy(e)), half=lambda e: torch.from_numpy(e).double(),
+               polars=lambda e: polars(e.tolist()), arrow=lambda e: arrow(e.tolist()), fortran=np.asfortranarray)
+
+@pytest.mark.parametrize("kind", VECTORS)
+def test_embeddings_in_any_container(emb, model, kind):
+    given = VECTORS[kind](emb)
+    assert (SAETM(**SMALL).fit(DOCS, given).topics_ == model.topics_).all()
+    assert model.transform(DOCS, given)[0] == model.topics_.tolist()
+
+
+@pytest.mark.parametrize("given, told", [
+    (lambda e: [*e[:3].tolist(), [1.0], *e[4:].tolist()], r"row 3 has shape \(1,\), row 0 has \(256,\)"), (lambda e: pd.Series([str(row.tolist()) for row in e]), "stored as text with json.loads"),
+    (lambda e: pd.DataFrame(dict(text=DOCS, vector=list(e))), r"a table with the columns text, vector.*table\['vector'\]"), (lambda e: [None, *e[1:]], "must be numbers, got None in row 0"),
+    (lambda e: np.ma.masked_greater(e, 0.1), "NaN or infinity"), (lambda e: e[None], "two dimensions"), (lambda e: e[:, 0], "two dimensions")])
+def test_embeddings_that_are_no_matrix_are_refused_by_row(emb, given, told):
+    with pytest.raises((ValueError, TypeError), match=told): SAETM(**SMALL).fit(DOCS, embeddings=given(emb))
