@@ -944,13 +944,10 @@ def benchmark(
 def read_bins(
     texts,             # words of --bins, or None
 ):                     # bins of `timeline`
-    "Read bins of time: year, decade, a number, starts, NAME=START, or names of eras."
-    from saetm.analysis import read_times
+    "Read bins of time: year, month, ..., a number, starts, NAME=START, or names of eras."
     if not texts: return "year"
     if len(texts) == 1 and "=" not in texts[0]: return read_value(texts[0])
-    if all("=" in text for text in texts): return dict(text.rsplit("=", 1) for text in texts)
-    try: return read_times(texts).tolist()
-    except ValueError: return texts
+    return dict(text.rsplit("=", 1) for text in texts) if all("=" in text for text in texts) else texts
 
 
 def read_dates(
@@ -958,10 +955,12 @@ def read_dates(
     column,            # name of the column
     times,             # its values (D,)
     bins,              # bins of `timeline`
-):                     # times as numbers (D,), or as they are where the bins are names of eras
-    "Read a column of dates; an error names file and column."
+):                     # the same
+    "Check a column of dates; an error names file and column."
     from saetm.analysis import is_eras, read_times
-    try: return times if is_eras(bins) else read_times(times)
+    try:
+        if not is_eras(bins, times): read_times(times)
+        return times
     except ValueError as error: raise ValueError(f"{source.documents}, column {column!r}: {error}") from error
 
 
@@ -1014,7 +1013,7 @@ def timeline(
     *,
     dates: str,                # column with the date, year or era of each document
     run: Run,                  # folder of the run
-    bins: list[str] = None,    # year, decade, a number of bins, starts and an end, NAME=START of each, or names of eras
+    bins: list[str] = None,    # year, quarter, month, ..., a number of bins, starts and an end, NAME=START of each, or names of eras
     n_topics: int = None,      # number of topics; another than the run's is merged first (default: that of the run)
     text: str = "text",        # column of the documents
     split: str = "train",      # split of a data set from the hub

@@ -886,7 +886,7 @@ def topics_over_time(
     self:SAETM,
     docs,              # the documents the model was fitted on; None for those it kept
     timestamps,        # time of each document (D,): dates, years or other numbers; None for none
-    bins="year",       # "year", "decade", number of bins, edges, dict name -> start, or names of eras in order
+    bins="year",       # "year", "month", ...; number of bins, edges, dict name -> start, or names of eras in order
     n_words: int = 5,  # words of a topic in a bin
     nr_bins=None,      # number of bins with equally many documents, in place of `bins`
 ):                     # DataFrame: Topic, Words, Frequency, Timestamp

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 import torch
 
 from saetm import SAETM
+from saetm.analysis import bin_times, read_times
 from saetm.cli import main
 from saetm.corpus import clean_web, count_words, is_blank, stop_words, take_acronyms, tokenize
 from saetm.data import load_corpus
@@ -226,3 +227,73 @@ def test_embeddings_in_any_container(emb, model, kind):
     (lambda e: np.ma.masked_greater(e, 0.1), "NaN or infinity"), (lambda e: e[None], "two dimensions"), (lambda e: e[:, 0], "two dimensions")])
 def test_embeddings_that_are_no_matrix_are_refused_by_row(emb, given, told):
     with pytest.raises((ValueError, TypeError), match=told): SAETM(**SMALL).fit(DOCS, embeddings=given(emb))
+
+
+# ---- times
+
+DAYS = pd.date_range("2019-01-01", periods=150, freq="5D")
+LONDON = pd.date_range("2019-01-01", periods=150, freq="5D", tz="Europe/London")
+FORMS = dict(
+    timestamps=DAYS, series=pd.Series(DAYS), dates=[day.date() for day in DAYS], datetimes=[day.to_pydatetime() for day in DAYS],
+    iso=[day.isoformat() for day in DAYS], compact_text=[day.strftime("%Y%m%d") for day in DAYS], compact_number=[int(day.strftime("%Y%m%d")) for day in DAYS],
+    seconds=[int(day.timestamp()) for day in DAYS], second_texts=[str(int(day.timestamp())) for day in DAYS], milliseconds=[int(day.timestamp() * 1000) for day in DAYS],
+    nanoseconds=DAYS.astype("int64").to_numpy() * (10**9 // {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[DAYS.unit]), fractions=[day.timestamp() + .25 for day in DAYS],
+    offsets=[day.isoformat() for day in LONDON], aware=list(LONDON), aware_and_naive=[*LONDON[:75], *DAYS[75:]], zulu=[f"{day:%Y-%m-%dT%H:%M:%S}Z" for day in DAYS],
+    utc_text=[f"{day:%Y-%m-%d %H:%M:%S} UTC" for day in DAYS], german=[f"{day:%d.%m.%Y}" for day in DAYS], slashes=[f"{day:%d/%m/%Y %H:%M:%S}" for day in DAYS],
+    american=[f"{day:%m/%d/%Y}" for day in DAYS], mail=[f"{day:%a, %d %b %Y %H:%M:%S +0000}" for day in DAYS], words=[f"{day:%B %d, %Y}" for day in DAYS],
+    twitter=[f"{day:%a %b %d %H:%M:%S +0000 %Y}" for day in DAYS], periods=DAYS.to_period("D"), numpy=DAYS.to_numpy(), missing=[None, "NaT", "", float("nan"), *map(str, DAYS[4:])])
+
+@pytest.mark.parametrize("form", FORMS)
+def test_times_in_any_form_are_the_same_days(model, form):
+    table, days = model.topics_over_time(DOCS, FORMS[form]), read_times(FORMS[form])
+    assert set(table.Timestamp) == {2019, 2020, 2021} and table.Timestamp.nunique() == 3
+    np.testing.assert_allclose(days[4:], read_times(DAYS)[4:])
+
+
+@pytest.mark.parametrize("bins, n, first", [("month", 25, "2019-01"), ("quarter", 9, "2019-Q1"), ("week", 107, "2019-W01"), ("day", 150, "2019-01-01"), ("year", 3, 2019),
+                                            ("decade", 2, 2010), (["2019-01-01", "2019-07-01", "2022-01-01"], 2, 2019), (DAYS[[0, 50, 149]], 2, 2019),
+                                            ({"before": "2019-01-01", "after": pd.Timestamp("2020-03-11")}, 2, None)])
+def test_bins_of_the_calendar(model, bins, n, first):
+    binned = bin_times(DAYS, bins)
+    assert len(binned.names) == n and (binned.of_doc >= 0).all()
+    table = model.topics_over_time(DOCS, DAYS, bins=bins)
+    assert table.Timestamp.nunique() == n and (first is None or first in set(table.Timestamp))
+
+
+def test_monthly_texts_and_years_stay_what_they_are():
+    assert bin_times(["2019-01", "2019-02", "2019-02"], "month").names == bin_times([201901, 201902, 201902], "month").names == ["2019-01", "2019-02"]
+    assert bin_times(["2019-Q1", "2019-Q4"], "quarter").names == ["2019-Q1", "2019-Q4"] and bin_times(["2019-W05"], "week").names == ["2019-W05"]
+    assert read_times([1789, 1794.5, -44]).tolist() == [1789, 1794.5, -44] and read_times(["1500-06-01"])[0] == 1500 + 151 / 365
+    assert bin_times(list(range(1, 13)), 4).of_doc.tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+
+
+@pytest.mark.parametrize("times, bins, told", [
+    (["3/4/2019", "5/6/2019"], "year", "03/04/2019 may have the day or the month first.*dayfirst"), (["31/1/2019", "1/31/2019"], "year", "day first or the month first, not both"),
+    (["spring", "2019-01-01"], "year", r"1 of 2 are not, the first at position 0 \('spring'\)"), (["2019-02-30"], "year", "must be numbers or dates"), ([True, False], "year", "numbers or dates"),
+    (pd.to_timedelta([1, 2], "D"), "year", "numbers or dates"), ([43466, 43830], "year", "numbers such as 43830, which are no years"), ([2019, 2020], "month", "needs dates, the times are whole years"),
+    (["2019-01-01"], "fortnight", "bins must be year, decade.*got 'fortnight'"), (["01/02/19"], "year", "must be numbers or dates"), (["2019-01-01", 12.5], "year", "12.5 is among dates")])
+def test_times_that_cannot_be_read_are_refused_by_name(times, bins, told):
+    with pytest.raises(ValueError, match=told): bin_times(times, bins)
+
+
+def test_no_range_of_times_needs_memory():
+    assert len(bin_times([-9000, 9000], "year").names) == 2 and len(bin_times(["0001-01-01", "9999-12-31"], "day").names) == 2
+
+
+def test_topics_in_the_place_of_times_are_told(model):
+    with pytest.raises(ValueError, match="bins has an entry for each document.*the topics are those of the model"):
+        model.topics_over_time(DOCS, model.topics_, list(DAYS))
+
+
+def test_commands_and_report_read_times_alike(tmp_path, model):
+    for name, dates in dict(seconds=FORMS["seconds"], offsets=FORMS["offsets"]).items():
+        pd.DataFrame(dict(text=DOCS, when=dates)).to_csv(tmp_path / f"{name}.csv", index=False)
+    model.save(tmp_path / "run")
+    for name in ("seconds", "offsets"):
+        table = [str(tmp_path / f"{name}.csv"), "--run", str(tmp_path / "run"), "--dates", "when", "--quiet"]
+        assert main(["timeline", *table, "--bins", "quarter", "--n-perm", "19", "--n-boot", "10", "--max-coverage", "1"]) == 0
+        found = pd.read_csv(tmp_path / "run/analysis/timeline.csv")
+        assert found.Bin.unique().tolist() == [f"{year}-Q{q}" for year in (2019, 2020) for q in (1, 2, 3, 4)] + ["2021-Q1"]
+        assert main(["report", *table, "--bins", "2019-01-01", "2020-01-01", "2022-01-01"]) == 0
+        assert '"2019","2020"' in (tmp_path / "run/report.html").read_text().replace(" ", "")
+    assert main(["timeline", str(tmp_path / "seconds.csv"), "--run", str(tmp_path / "run"), "--dates", "text"]) == 1
