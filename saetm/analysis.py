@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse, stats
 from scipy.special import xlogy
 
-from .corpus import atomic_path
+from .corpus import atomic_path, plain_list
 from .ctm import sample_words
 from .emission import idf_weights, mixture
 from .judges import TopicName, name_topics
@@ -67,7 +67,15 @@ def group_codes(
 ) -> tuple:  # number of each document's group (D,), -1 for none, and the names of the groups
     "Number the groups."
     import pandas as pd
-    groups = pd.Series(list(groups), dtype=object)
+    groups = plain_list(groups)
+    several = next((row for row, group in enumerate(groups) if isinstance(group, (list, tuple, set, dict, np.ndarray))),
+                   None)
+    if several is not None: raise TypeError(f"groups must be one value for each document, got {groups[several]!r:.60} "
+                                            f"in row {several}: take one of them, or join them to a text")
+    there = pd.notna(pd.Series(groups, dtype=object)).tolist()
+    if not all(there) and all(isinstance(g, float) and g.is_integer() for g, known in zip(groups, there) if known):
+        groups = [int(g) if known else None for g, known in zip(groups, there)]                # whole numbers with a gap
+    groups = pd.Series(groups, dtype=object)
     groups = groups.where(groups.notna() & (groups.astype(str).str.strip() != ""))
     known = groups.dropna().unique()
     names = sorted(known, key=lambda name: (str(type(name)), name)) if order is None else list(order)

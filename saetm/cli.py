@@ -632,7 +632,8 @@ def run_facts(
             if name in measured
         }
     if (run / "emission" / "settings.json").exists():
-        facts["held_out_perplexity"] = read_json(run / "emission" / "settings.json")["perplexity"]
+        perplexity = read_json(run / "emission" / "settings.json")["perplexity"]
+        facts["held_out_perplexity"] = None if perplexity is None else round(perplexity, 1)
     for T in topics:
         names = load_names(run / "topics" / str(T)) if (run / "topics" / str(T) / "top_words.txt").exists() else None
         if names: facts[f"names of {T} topics"] = count_names(names)

@@ -23,7 +23,7 @@ from scipy import sparse
 
 from .corpus import (BagOfWords, Table, _check_language, _check_vocabulary, _document_bounds, _nothing_left,
                           atomic_path, count_parts, is_blank, load_bow, move_columns, read_bow, read_json, save_bow,
-                          source_files, word_rules, write_json, write_vocabulary)
+                          source_files, valid_text, word_rules, write_json, write_vocabulary)
 from .embedding import _add_document, documents_checksum
 from .ranks import check_shared, broadcast, is_first, part, size, wait
 from .sparse_files import SparseWriter, collect_rows, column_nnz, open_sparse, read_manifest
@@ -85,7 +85,7 @@ def stream_documents(
         raise TypeError(f"documents are streamed from files and data sets, got a {type(source).__name__}; "
                         "lists are in memory already")
     table = Table(source, split)
-    return _checked(DocumentStream(lambda: table.documents(text), table.name))
+    return _checked(DocumentStream(lambda: map(valid_text, table.documents(text)), table.name))
 
 
 def documents_bytes(

