@@ -31,8 +31,8 @@ import numpy as np
 from fastcore.docments import docments
 from scipy import sparse
 
-from .corpus import (Table, atomic_path, count_words, file_kind, json_form, load_documents, open_hub, read_json,
-                          source_files)
+from .corpus import (LANGUAGES, Table, atomic_path, count_words, file_kind, json_form, load_documents, open_hub,
+                          read_json, source_files)
 from .data import corpus_names, load_corpus
 from .embedding import (check_embeddings, documents_checksum, embed_to_shards, open_embeddings,
                              with_vector)
@@ -187,7 +187,8 @@ def make_bow(
     echo(f"bow         {n_docs:,} documents{empty}, {n_words:,} words, {bow.counts.sum():,} tokens -> {run}/bow")
     left_out = bow.settings.get("left_out")
     if left_out: echo(f"            left out {', '.join(f'{n:,} {name}' for name, n in left_out.items())}")
-    if sum(_unspaced(word) is not None for word in bow.vocabulary) > n_words / 2:
+    is_cut = LANGUAGES.get(model.language, model.language) in ("zh", "ja", "th")
+    if not is_cut and sum(_unspaced(word) is not None for word in bow.vocabulary) > n_words / 2:
         echo("            most of these words are phrases of a script without spaces: name Chinese, Japanese or Thai "
              "with --language, put spaces between the words first, or give SAETM a tokenizer")
 

@@ -149,6 +149,10 @@ class CallableEncoder(Encoder):
         batch_size=64,   # largest list handed to a function that takes no `batch_size`
     ):                   # (n, d)
         "Encode the texts in batches."
+        try: return self._encode(texts, batch_size)
+        except TypeError as error:
+            raise TypeError(f"encoder {self.name!r} could not be called with a list of texts: {error}") from error
+    def _encode(self, texts, batch_size):
         if self.batches: return self.function(texts, batch_size=batch_size, **self.extra)
         if self.may_batch:                                     # takes **kwargs, perhaps to hand them on
             try: return self.function(texts, batch_size=batch_size, **self.extra)

@@ -476,3 +476,9 @@ def test_numbers_of_topics_have_one_range_and_info_short_numbers(tmp_path, model
     model.save(tmp_path / "run")
     assert main(["info", str(tmp_path / "run")]) == 0
     assert not [word for word in capsys.readouterr().out.split() if len(word.partition(".")[2]) > 4 and word.replace(".", "").isdigit()]
+
+
+def test_an_encoder_that_takes_other_arguments_is_named():
+    class Other:
+        def encode(self, texts, convert_to_tensor): return texts
+    with pytest.raises(TypeError, match="encoder 'Other' could not be called with a list of texts.*convert_to_tensor"): SAETM(**{**SMALL, "encoder": Other()}).fit(DOCS)
