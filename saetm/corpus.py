@@ -521,27 +521,29 @@ def lower_words(
 
 # %% ../nbs/02_corpus.ipynb #df4b7b17
 _entity = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,30});")
-_WEB = (                           # what is left out, signs without which a text has none, the rule; in this order
-    ("tags", ("<",), re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<!doctype\b[^>]*>|</?[a-z][\w:-]*\s*/?>"
-                                r"|<[a-z][\w:-]*\s[^<>]*=[^<>]*>", re.I | re.S)),
-    ("addresses", ("://", "www."), re.compile(r"(?:https?://|www\.|\bftps?://|\bHTTPS?://)[!-~]+")),
-    ("handles", ("@",), re.compile(r"@(?<![\w@.+-]@)\w[a-zA-Z0-9_]*")),
-    ("addresses", ("@",), re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+")),
-    ("addresses", (".com", ".org", ".net"), re.compile(r"\b(?:[a-z0-9-]+\.)+(?:com|org|net)\b(?:/[!-~]*)?", re.I)))
+_tag = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<!doctype\b[^>]*>|</?[a-z][\w:-]*\s*/?>"
+                  r"|<[a-z][\w:-]*\s[^<>]*=[^<>]*>", re.I | re.S)
+_address = re.compile(r"(?:https?://|www\.|\bftps?://|\bHTTPS?://)[!-~]+")
+_handle, _mail = re.compile(r"@(?<![\w@.+-]@)\w[a-zA-Z0-9_]*"), re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_domain = re.compile(r"\b(?:[a-z0-9-]+\.)+(?:com|org|net)\b(?:/[!-~]*)?", re.I)
 
 def clean_web(
     text: str,       # one document
     left_out=None,   # Counter of entities, tags, addresses and handles
 ) -> str:            # the same without them
     "Leave out what texts from the web have besides words."
-    if "&" in text:
-        for _ in range(2):                                     # `&amp;nbsp;` was escaped twice
-            text, n = _entity.subn(lambda found: html.unescape(found[0]), text)
-            if n and left_out is not None: left_out["entities"] += n
-    for name, signs, rule in _WEB:
-        if any(sign in text for sign in signs):
-            text, n = rule.subn(" ", text)
-            if n and left_out is not None: left_out[name] += n
+    def leave_out(name, rule, by=" "):
+        cleaned, n = rule.subn(by, text)
+        if n and left_out is not None: left_out[name] += n
+        return cleaned
+    def character(entity): return html.unescape(entity[0])
+    if "&" in text: text = leave_out("entities", _entity, character)
+    if "&" in text: text = leave_out("entities", _entity, character)           # `&amp;nbsp;` was escaped twice
+    if "<" in text: text = leave_out("tags", _tag)
+    if "://" in text or "www." in text: text = leave_out("addresses", _address)
+    if "@" in text: text = leave_out("handles", _handle)
+    if "@" in text: text = leave_out("addresses", _mail)
+    if ".com" in text or ".org" in text or ".net" in text: text = leave_out("addresses", _domain)
     return text
 
 # %% ../nbs/02_corpus.ipynb #043c6b5b
