@@ -74,7 +74,7 @@ def group_codes(
                                             f"in row {several}: take one of them, or join them to a text")
     there = pd.notna(pd.Series(groups, dtype=object)).tolist()
     if not all(there) and all(isinstance(g, float) and g.is_integer() for g, known in zip(groups, there) if known):
-        groups = [int(g) if known else None for g, known in zip(groups, there)]                # whole numbers with a gap
+        groups = [int(g) if known else None for g, known in zip(groups, there)]                # with a gap
     groups = pd.Series(groups, dtype=object)
     groups = groups.where(groups.notna() & (groups.astype(str).str.strip() != ""))
     known = groups.dropna().unique()
@@ -445,7 +445,8 @@ def plot_composition_map(
 _CLOCK = r"(?:[T ]+\d{1,2}(?::?\d{2}){0,2}(?:[.,]\d+)?)?\s*(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?(?:\[.*\])?"
 _DATE = re.compile(r"(-?\d{4})([-/.])(\d{1,2})(?:\2(\d{1,2}))?" + _CLOCK).fullmatch
 _COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})[T ]\d" + r".*").fullmatch
-_QUARTER, _WEEK = re.compile(r"(\d{4})[- ]?Q([1-4])").fullmatch, re.compile(r"(\d{4})-?W(\d{2})(?:-?([1-7]))?").fullmatch
+_QUARTER = re.compile(r"(\d{4})[- ]?Q([1-4])").fullmatch
+_WEEK = re.compile(r"(\d{4})-?W(\d{2})(?:-?([1-7]))?").fullmatch
 _DAY_LAST = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})" + _CLOCK).fullmatch
 _MISSING = {"", "nan", "nat", "none", "null", "n/a", "<na>", "0000-00-00", "0000-00-00 00:00:00"}
 
@@ -537,9 +538,9 @@ def _mixed_days(found):
     "Return the days of dates, of dates whose order is open, and of years and compact dates between them."
     days, open_ones = list(found), [i for i, value in enumerate(found) if isinstance(value, tuple)]
     try: ordered = _order_days([found[i] for i in open_ones]) if open_ones else []
-    except TypeError as error: raise ValueError(f"times such as {error} may have the day or the month first: write them "
-                                                "as 2019-04-03, or read them with pandas.to_datetime(times, "
-                                                "dayfirst=True)") from None
+    except TypeError as error:
+        raise ValueError(f"times such as {error} may have the day or the month first: write them as 2019-04-03, or "
+                         "read them with pandas.to_datetime(times, dayfirst=True)") from None
     except ValueError: raise ValueError("times must be dates with the day first or the month first, not both: write "
                                         "them as 2019-04-03") from None
     for i, day in zip(open_ones, ordered): days[i] = day

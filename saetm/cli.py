@@ -200,7 +200,7 @@ def make_embeddings(
 ):
     "Embed the documents: embeddings/."
     model = run_model(run, settings)
-    with progress("embedding", "document") as bar:
+    with warnings.catch_warnings(record=True) as noted, progress("embedding", "document") as bar:
         emb = embed_to_shards(docs,
                               run / "embeddings",
                               model.encoder,
@@ -209,6 +209,7 @@ def make_embeddings(
                               on_step=bar)
     keep_settings(run, model)
     echo(f"embeddings  {emb.shape[0]:,} x {emb.shape[1]} by {model.encoder} -> {run}/embeddings")
+    for note in dict.fromkeys(str(each.message) for each in noted): echo(f"            {note}")
 
 
 def make_image_embeddings(
@@ -1015,7 +1016,7 @@ def timeline(
     *,
     dates: str,                # column with the date, year or era of each document
     run: Run,                  # folder of the run
-    bins: list[str] = None,    # year, quarter, month, ..., a number of bins, starts and an end, NAME=START of each, or names of eras
+    bins: list[str] = None,    # year, month, ..., a number of bins, starts and an end, NAME=START, or names of eras
     n_topics: int = None,      # number of topics; another than the run's is merged first (default: that of the run)
     text: str = "text",        # column of the documents
     split: str = "train",      # split of a data set from the hub

@@ -554,8 +554,8 @@ def as_encoder(
     if hasattr(encoder, "encode"): return CallableEncoder(encoder.encode, name)
     for method in _other_methods(encoder): return CallableEncoder(method, name)
     if hasattr(encoder, "shape") or isinstance(encoder, (list, tuple)):
-        raise TypeError(f"an encoder makes embeddings, got a {type(encoder).__name__}: embeddings that are there already "
-                        "go into fit(docs, embeddings)")
+        raise TypeError(f"an encoder makes embeddings, got a {type(encoder).__name__}: embeddings that are there "
+                        "already go into fit(docs, embeddings)")
     if callable(encoder): return CallableEncoder(call(encoder) if call else encoder, name)
     raise TypeError("an encoder is a name, an object with .encode, or a function from texts or pictures to vectors; "
                     f"got a {type(encoder).__name__}")

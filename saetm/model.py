@@ -27,8 +27,8 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 
 from .corpus import atomic_path, check_documents, count_words, plain_list, read_json, write_json
-from .embedding import (WordVectors, as_matrix, blank_rows, check_embeddings, clear_rows, documents_checksum, embed,
-                             encoder_name, has_vector, open_embeddings, with_vector, word_vectors)
+from .embedding import (WordVectors, as_matrix, blank_rows, check_embeddings, clear_rows, documents_checksum,
+                             embed, encoder_name, has_vector, open_embeddings, with_vector, word_vectors)
 from .emission import EmissionFit, mixture, theta_from_acts
 from .memory import Sizes
 from .merging import (Directions, TopicCurve, Topics, centre_rows, choose_n_topics, corpus_word_vectors,
@@ -615,7 +615,7 @@ def _merge(self:SAETM, n_topics):
     if n_topics == "auto": n_topics = self.choose_n_topics().best
     live = int((self.vectors_.known & (column_nnz(self.theta_) > 0)).sum())
     if check_n_topics(n_topics) or n_topics > live:
-        raise ValueError(f"n_topics must be in 2..{live}, the number of live features with words, got {n_topics!r}")
+        raise ValueError(f"n_topics must be in 2..{live}, the number of live features with words; got {n_topics!r}")
     topic_of = merge_features(self.theta_, self.vectors_, n_topics, self.recipe_.centre, self.seed_)
     self._use(self._describe(topic_of, n_topics))
     for advice in merging_advice(self.result_, len(self.topics_), self.recipe_): warnings.warn(advice, stacklevel=3)

@@ -484,7 +484,7 @@ def test_numbers_of_topics_and_words_to_draw_out_of_range(fitted, value):
 
 @pytest.mark.parametrize("given, told", [
     (dict(bins=0, times=[1999] * N_DOCS), "bins must be at least 1, got 0"), (dict(times=[1999]), "times must have one entry for each document: expected 120, got 1"),
-    (dict(titles=["a"]), "titles must have one entry for each document: expected 120, got 1"), (dict(labels=ALIKE), "labels must be a dict, .*, got a list"),
+    (dict(titles=["a"]), "titles must have one entry for each document: expected 120, got 1"), (dict(labels="kind"), "labels must be a value for each document, or a dict, .*, got a str"),
     (dict(labels=dict(kind=["a"])), r"labels\['kind'\] must have one entry for each document: expected 120, got 1"), (dict(groups=["a"]), "groups must have one entry for each document"),
 ], ids=str)
 def test_a_report_is_refused_before_its_map_is_laid_out(monkeypatch, fitted, tmp_path, given, told):
