@@ -4,7 +4,10 @@
 
 # %% ../nbs/72_analysis.ipynb #dc269da5
 from __future__ import annotations
+import numbers
+import re
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +15,7 @@ import numpy as np
 from scipy import sparse, stats
 from scipy.special import xlogy
 
-from .corpus import atomic_path
+from .corpus import atomic_path, plain_list
 from .ctm import sample_words
 from .emission import idf_weights, mixture
 from .judges import TopicName, name_topics
@@ -64,7 +67,15 @@ def group_codes(
 ) -> tuple:  # number of each document's group (D,), -1 for none, and the names of the groups
     "Number the groups."
     import pandas as pd
-    groups = pd.Series(list(groups), dtype=object)
+    groups = plain_list(groups)
+    several = next((row for row, group in enumerate(groups) if isinstance(group, (list, tuple, set, dict, np.ndarray))),
+                   None)
+    if several is not None: raise TypeError(f"groups must be one value for each document, got {groups[several]!r:.60} "
+                                            f"in row {several}: take one of them, or join them to a text")
+    there = pd.notna(pd.Series(groups, dtype=object)).tolist()
+    if not all(there) and all(isinstance(g, float) and g.is_integer() for g, known in zip(groups, there) if known):
+        groups = [int(g) if known else None for g, known in zip(groups, there)]                # with a gap
+    groups = pd.Series(groups, dtype=object)
     groups = groups.where(groups.notna() & (groups.astype(str).str.strip() != ""))
     known = groups.dropna().unique()
     names = sorted(known, key=lambda name: (str(type(name)), name)) if order is None else list(order)
@@ -431,25 +442,122 @@ def plot_composition_map(
     return ax
 
 # %% ../nbs/72_analysis.ipynb #fa31bf15
+_CLOCK = r"(?:[T ]+\d{1,2}(?::?\d{2}){0,2}(?:[.,]\d+)?)?\s*(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?(?:\[.*\])?"
+_DATE = re.compile(r"(-?\d{4})([-/.])(\d{1,2})(?:\2(\d{1,2}))?" + _CLOCK).fullmatch
+_COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})[T ]\d" + r".*").fullmatch
+_QUARTER = re.compile(r"(\d{4})[- ]?Q([1-4])").fullmatch
+_WEEK = re.compile(r"(\d{4})-?W(\d{2})(?:-?([1-7]))?").fullmatch
+_DAY_LAST = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})" + _CLOCK).fullmatch
+_MISSING = {"", "nan", "nat", "none", "null", "n/a", "<na>", "0000-00-00", "0000-00-00 00:00:00"}
+
+def _day(year, month=1, day=1): return np.datetime64(f"{int(year):04d}-{int(month or 1):02d}-{int(day or 1):02d}", "D")
+
+def _read_text(text):
+    "Read a text: a number, a day, the numbers of a day whose order is open, or None for no time."
+    text = text.strip()
+    if text.lower() in _MISSING: return None
+    if re.fullmatch(r"[+-]?\d+(\.\d*)?(e\d+)?", text): return float(text)
+    if found := _DATE(text): return _day(found[1], *found.groups()[2:])
+    if found := _COMPACT(text): return _day(*found.groups())
+    if found := _QUARTER(text): return _day(found[1], 3 * int(found[2]) - 2)
+    if found := _WEEK(text): return np.datetime64(date.fromisocalendar(*(int(n or 1) for n in found.groups())), "D")
+    if found := _DAY_LAST(text): return (int(found[1]), int(found[3]), int(found[4]), found[2])
+    if not re.search("[A-Za-z]{3}", text) or not re.search(r"\d{4}", text): raise ValueError
+    from dateutil import parser
+    return np.datetime64(parser.parse(text, default=datetime(1, 1, 1)).date(), "D")
+
+def _read_value(value):
+    "Read one time; None for none."
+    if isinstance(value, str): return _read_text(value)
+    if hasattr(value, "to_timestamp"): value = value.to_timestamp()            # a period of pandas
+    if value is None or value != value or type(value).__name__ == "NAType": return None
+    if isinstance(value, np.datetime64): return value.astype("datetime64[D]")
+    if isinstance(value, datetime): return np.datetime64(value.date(), "D")
+    if isinstance(value, date): return np.datetime64(value, "D")
+    if isinstance(value, numbers.Number) and not isinstance(value, (bool, np.bool_, np.timedelta64, complex)):
+        return float(value)
+    raise ValueError
+
+# %% ../nbs/72_analysis.ipynb #89db1948
+def _days_of_numbers(values):
+    "Return the days that numbers stand for; None where they are years or something else."
+    low, high = values.min(), values.max()
+    if (values == np.round(values)).all() and 100001 <= low and high < 3e7:
+        texts = [f"{value:.0f}" for value in values]
+        kinds, ends = {len(text) for text in texts}, [text[4:] for text in texts]
+        if kinds in ({8}, {6}) and all("01" <= end[:2] <= "12" and end[2:] <= "31" for end in ends):
+            try: return np.array([_day(text[:4], text[4:6], text[6:]) for text in texts])
+            except ValueError: return None
+    if low < 1e8: return None
+    unit = next((unit for unit, most in dict(s=1e11, ms=1e14, us=1e17).items() if high < most), "ns")
+    return values.astype(np.int64).astype(f"datetime64[{unit}]").astype("datetime64[D]")
+
+def _order_days(triples):
+    "Return days of numbers such as (12, 10, 2015, '/'), day first or month first."
+    first, second = max(t[0] for t in triples), max(t[1] for t in triples)
+    dotted = all(t[3] == "." for t in triples)
+    if first <= 12 and second <= 12 and not dotted and any(t[0] != t[1] for t in triples):
+        raise TypeError("{0:02d}{3}{1:02d}{3}{2}".format(*next(t for t in triples if t[0] != t[1])))
+    day_first = dotted or first > 12
+    return [_day(year, b, a) if day_first else _day(year, a, b) for a, b, year, _ in triples]
+
+# %% ../nbs/72_analysis.ipynb #86d8662e
+def _read_all(times):
+    "Return times as floats (D,), and whether they are dates."
+    import pandas as pd
+    times = next((getattr(times, plain)() for plain in ("to_pylist", "to_list") if hasattr(times, plain)), times)
+    values = pd.Series(times if isinstance(times, np.ndarray) else list(times))
+    if pd.api.types.is_datetime64_any_dtype(values): values = values.dt.tz_localize(None).dt.date.astype(object)
+    read, known, bad = {}, {}, []
+    for row, value in enumerate(values.astype(object)):
+        try:
+            if value not in read: read[value] = _read_value(value)
+            if read[value] is not None: known[row] = read[value]
+        except (ValueError, TypeError, OverflowError): bad.append(row)
+    if bad: raise ValueError(
+        f"times must be numbers or dates such as 2015-10-12: {len(bad):,} of {len(values):,} are not, "
+        "the first at position " + ", ".join(f"{row} ({values[row]!r})" for row in bad[:5]))
+    return _as_floats(known, len(values))
+
+def _as_floats(known, n):
+    "Return times that were read as floats (n,), nan for none, and whether they are dates."
+    rows, found, out = list(known), list(known.values()), np.full(n, np.nan)
+    plain = [isinstance(value, float) for value in found]
+    days = _days_of_numbers(np.array(found)) if found and all(plain) else None
+    if days is None and all(plain):
+        out[rows] = found
+        return out, False
+    if days is None: days = _mixed_days(found)
+    years = days.astype("datetime64[Y]")
+    start, end = years.astype("datetime64[D]"), (years + 1).astype("datetime64[D]")
+    out[rows] = years.astype(int) + 1970 + (days - start).astype(int) / (end - start).astype(int)
+    return out, True
+
+# %% ../nbs/72_analysis.ipynb #2f1b0138
+def _mixed_days(found):
+    "Return the days of dates, of dates whose order is open, and of years and compact dates between them."
+    days, open_ones = list(found), [i for i, value in enumerate(found) if isinstance(value, tuple)]
+    try: ordered = _order_days([found[i] for i in open_ones]) if open_ones else []
+    except TypeError as error:
+        raise ValueError(f"times such as {error} may have the day or the month first: write them as 2019-04-03, or "
+                         "read them with pandas.to_datetime(times, dayfirst=True)") from None
+    except ValueError: raise ValueError("times must be dates with the day first or the month first, not both: write "
+                                        "them as 2019-04-03") from None
+    for i, day in zip(open_ones, ordered): days[i] = day
+    for i, value in enumerate(days):
+        if not isinstance(value, float): continue
+        one = np.array([value])
+        found_days = _days_of_numbers(one) if value >= 1e5 else None
+        if found_days is None and not (value == round(value) and 0 < value < 10_000):
+            raise ValueError(f"times must all be dates or all be numbers: {value:g} is among dates")
+        days[i] = _day(value) if found_days is None else found_days[0]
+    return np.array(days, "datetime64[D]")
+
 def read_times(
     times,  # numbers, dates, or texts of either (D,); None, nan and "" for none
 ) -> np.ndarray:  # years with a fraction, or the numbers as they are (D,), nan for none
     "Read times as numbers."
-    import pandas as pd
-    times = pd.Series(times if isinstance(times, np.ndarray) else list(times))
-    if pd.api.types.is_numeric_dtype(times): return times.to_numpy(np.float64)
-    if not pd.api.types.is_datetime64_any_dtype(times):
-        times = times.astype(object).where(times.notna() & (times.astype(str).str.strip() != ""), None)
-        numbers = pd.to_numeric(times, errors="coerce")
-        if (numbers.notna() | times.isna()).all(): return numbers.to_numpy(np.float64)
-        dates = pd.to_datetime(times, errors="coerce", format="ISO8601")
-        bad = np.flatnonzero(dates.isna() & times.notna())
-        if len(bad): raise ValueError(
-            f"times must be numbers or dates such as 2015-10-12: {len(bad):,} of {len(times):,} are not, "
-            "the first at position " + ", ".join(f"{row} ({times[row]!r})" for row in bad[:5]))
-        times = dates
-    year_days = np.where(times.dt.is_leap_year, 366, 365)
-    return (times.dt.year + (times.dt.day_of_year - 1) / year_days).to_numpy(np.float64)
+    return _read_all(times)[0]
 
 # %% ../nbs/72_analysis.ipynb #fa4e1d61
 class TimeBins(NamedTuple):
@@ -462,26 +570,37 @@ class TimeBins(NamedTuple):
 
 def is_eras(
     bins,  # bins of `bin_times`
+    times=(),  # time of each document, where texts may be names or dates
 ) -> bool:  # whether they are names of eras
-    "Tell names of eras from bins of numbers."
-    return not isinstance(bins, (str, dict)) and np.ndim(bins) == 1 and len(bins) > 0 and isinstance(bins[0], str)
+    "Tell names of eras from bins of numbers and dates."
+    if isinstance(bins, (str, dict)) or np.ndim(bins) != 1 or not len(bins): return False
+    if not all(isinstance(name, str) for name in bins): return False
+    try: read = not np.isnan(read_times(bins)).any()
+    except ValueError: read = False
+    return not read or len(times) > 0 and all(isinstance(time, str) and time in bins for time in times)
 
 # %% ../nbs/72_analysis.ipynb #022526e1
 def bin_times(
     times,  # time of each document (D,), see `read_times`; or names of eras
-    bins="year",  # "year", "decade", number of bins of equal size, edges, dict name -> start, or eras in order
+    bins="year",  # year, month, ...; number of bins of equal size, edges, dict name -> start, or eras in order
 ) -> TimeBins:  # bins that have documents
     "Sort documents into bins of time."
-    if is_eras(bins):
+    if is_eras(bins, times):
         of_doc, names = group_codes(times, bins)
         outside = (of_doc < 0) & (group_codes(times)[0] >= 0)
         return TimeBins(np.where(of_doc >= 0, of_doc, np.nan), np.where(outside, -2, of_doc), names,
                         np.arange(len(names)))
-    times = read_times(times)
+    times, dated = _read_all(times)
     known = times[~np.isnan(times)]
     if not len(known): raise ValueError("no document has a time")
-    edges, names = _bin_edges(known, bins)
-    if not (np.diff(edges) > 0).all(): raise ValueError(f"bins must begin one after the other, got {edges.tolist()}")
+    if isinstance(bins, str) or bins is None:
+        starts, names = _calendar_bins(known, bins, dated)
+        of_doc = np.full(len(times), -1)
+        used, of_doc[~np.isnan(times)] = np.unique(starts, return_inverse=True)
+        return TimeBins(times, of_doc, [names[start] for start in used.tolist()], used)
+    edges, names = _bin_edges(known, bins, dated)
+    if not (np.diff(edges) > 0).all():
+        raise ValueError(f"bins must begin one after the other, got {edges[:8].tolist()}")
     place = np.searchsorted(edges, times, side="right") - 1
     used = np.unique(place[(place >= 0) & (place < len(edges) - 1) & ~np.isnan(times)])
     if not len(used): raise ValueError(f"no document has a time in the bins, {edges[0]:g} to {edges[-1]:g}; "
@@ -489,23 +608,65 @@ def bin_times(
     of_doc = np.where(np.isnan(times), -1, np.where(np.isin(place, used), np.searchsorted(used, place), -2))
     return TimeBins(times, of_doc, [names[b] for b in used], edges[used])
 
+# %% ../nbs/72_analysis.ipynb #39202a8d
+def _days_of(times):
+    "Return the days of years with a fraction, as datetime64."
+    years = np.floor(times + 1e-9)
+    starts = (years.astype(int) - 1970).astype("datetime64[Y]")
+    first, after = starts.astype("datetime64[D]"), (starts + 1).astype("datetime64[D]")
+    return first + np.rint((times - years) * (after - first).astype(int)).astype(int)
+
+def _months(days): return days.astype("datetime64[M]")
+
+_WIDTHS = dict(year=1, decade=10, century=100)
+_CALENDAR = dict(               # from days to the first day of each bin
+    quarter=lambda days: _months(days) - (_months(days).astype(int) % 3),
+    month=lambda days: _months(days),
+    week=lambda days: days - (days.astype(int) + 3) % 7, day=lambda days: days)
+
+def _name_bin(day, kind):
+    "Name a bin of the calendar by its first day."
+    day = day.astype(object)
+    if kind == "quarter": return f"{day.year}-Q{day.month // 3 + 1}"
+    if kind == "week": return "{0}-W{1:02d}".format(*day.isocalendar())
+    return f"{day:%Y-%m}" if kind == "month" else str(day)
+
+def _calendar_bins(known, kind, dated):
+    "Return the start of the bin of each time, and the name of each start."
+    if kind not in _WIDTHS and kind not in _CALENDAR:
+        raise ValueError(f"bins must be {', '.join([*_WIDTHS, *_CALENDAR])}, a number, edges, a dict or names of eras, "
+                         f"got {kind!r}")
+    if np.abs(known).max() >= 10_000: raise ValueError(
+        f"times are numbers such as {np.abs(known).max():.15g}, which are no years: give dates, or bins as a number")
+    if kind in _WIDTHS:
+        starts = np.floor(known / _WIDTHS[kind]) * _WIDTHS[kind]
+        return starts, {start: f"{start:.0f}" for start in np.unique(starts).tolist()}
+    if not dated and (known == np.round(known)).all():
+        raise ValueError(f"bins={kind!r} needs dates, the times are whole years: give dates, or bins='year'")
+    days = _CALENDAR[kind](_days_of(known)).astype("datetime64[D]")
+    first, place = np.unique(days, return_inverse=True)
+    starts = _as_floats(dict(enumerate(first)), len(first))[0]
+    return starts[place], {start: _name_bin(day, kind) for start, day in zip(starts.tolist(), first)}
+
 # %% ../nbs/72_analysis.ipynb #fa4e1d62
-def _bin_edges(known, bins):
+def _date_of(time):
+    "Write the day of a time: 2019 for the first one of a year, else 2019-05-01."
+    day = _days_of(np.array([time]))[0].astype(object)
+    return str(day.year) if (day.month, day.day) == (1, 1) else str(day)
+
+def _bin_edges(known, bins, dated):
     "Return the edges of the bins, one more than there are bins, and a name for each edge."
-    width = {"year": 1, "decade": 10}.get(bins) if isinstance(bins, str) else None
-    if bins is None or isinstance(bins, str) and not width:
-        raise ValueError(f"bins must be year, decade, a number, edges, a dict or names of eras, got {bins!r}")
-    if width:
-        edges = np.arange(np.floor(known.min() / width), np.floor(known.max() / width) + 2) * width
-        return edges, [f"{edge:.0f}" for edge in edges]
     if np.ndim(bins) == 0 and not isinstance(bins, dict):
         levels = np.linspace(0, 1, check_count(bins, "bins") + 1)[:-1]
         edges = np.append(np.unique(np.quantile(known, levels, method="higher")), np.inf)
     elif len(bins) < 2 - isinstance(bins, dict): raise ValueError(
         f"bins must be at least one, got {bins}: a start and an end, or a dict with a name and a start")
-    elif isinstance(bins, dict): edges = np.append(read_times([str(start) for start in bins.values()]), np.inf)
-    else: edges = np.append(np.asarray(bins, float)[:-1], np.nextafter(float(bins[-1]), np.inf))
-    return edges, list(bins) if isinstance(bins, dict) else [f"{edge:.6g}" for edge in edges]
+    elif isinstance(bins, dict): edges = np.append(read_times(list(bins.values())), np.inf)
+    else:
+        edges = read_times(list(bins))
+        edges[-1] = np.nextafter(edges[-1], np.inf)
+    if isinstance(bins, dict): return edges, list(bins)
+    return edges, [_date_of(edge) if dated and np.isfinite(edge) else f"{edge:.6g}" for edge in edges]
 
 # %% ../nbs/72_analysis.ipynb #5e8a1624
 class Segments(NamedTuple):
@@ -784,9 +945,13 @@ def topics_over_time(
     n_words: int = 5,  # words of a topic in a bin
 ):  # DataFrame: Topic, Words, Frequency, Timestamp: the start of the bin, or the name of the era
     "Tabulate how often each topic is in each bin of time, and its words there."
+    if np.ndim(bins) == 1 and not isinstance(bins, dict) and len(bins) == len(timestamps) > 2:
+        raise ValueError("bins has an entry for each document: topics_over_time takes the documents and their "
+                         "timestamps; the topics are those of the model")
     binned = bin_times(timestamps, bins)
-    starts = [int(start) if start == int(start) else round(float(start), 3) for start in binned.starts]
-    return _frequency_table(model, binned.of_doc, binned.names if is_eras(bins) else starts, "Timestamp", n_words)
+    starts = [int(start) if start == int(start) else name for start, name in zip(binned.starts, binned.names)]
+    named = is_eras(bins, timestamps) or isinstance(bins, str) and bins not in _WIDTHS
+    return _frequency_table(model, binned.of_doc, binned.names if named else starts, "Timestamp", n_words)
 
 # %% ../nbs/72_analysis.ipynb #1f622b6a
 def _format_result(title, sentence, columns, rows, result):

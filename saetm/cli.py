@@ -32,10 +32,11 @@ import numpy as np
 from fastcore.docments import docments
 from scipy import sparse
 
-from .corpus import (Table, atomic_path, count_words, file_kind, json_form, load_documents, open_hub, read_json,
-                          source_files)
+from .corpus import (LANGUAGES, Table, atomic_path, count_words, file_kind, json_form, load_documents, open_hub,
+                          read_json, source_files)
 from .data import corpus_names, load_corpus
-from .embedding import check_embeddings, documents_checksum, embed_to_shards, open_embeddings
+from .embedding import (check_embeddings, documents_checksum, embed_to_shards, open_embeddings,
+                             with_vector)
 from .memory import PROGRAM_BYTES, format_bytes, parse_memory, sizes_for
 from .merging import corpus_word_vectors
 from .model import (SAETM, Bar, bow_source, check_device, check_model, check_n_topics, check_width, choose_sae,
@@ -187,9 +188,12 @@ def make_bow(
     bow = open_bow(run / "bow")
     (n_docs, n_words), empty = bow.counts.shape, f", {bow.n_empty:,} of them empty" if bow.n_empty else ""
     echo(f"bow         {n_docs:,} documents{empty}, {n_words:,} words, {bow.counts.sum():,} tokens -> {run}/bow")
-    if sum(_unspaced(word) is not None for word in bow.vocabulary) > n_words / 2:
-        echo("            most of these words are phrases of a script without spaces: "
-             "put spaces between the words first, or give SAETM a tokenizer")
+    left_out = bow.settings.get("left_out")
+    if left_out: echo(f"            left out {', '.join(f'{n:,} {name}' for name, n in left_out.items())}")
+    is_cut = LANGUAGES.get(model.language, model.language) in ("zh", "ja", "th")
+    if not is_cut and sum(_unspaced(word) is not None for word in bow.vocabulary) > n_words / 2:
+        echo("            most of these words are phrases of a script without spaces: name Chinese, Japanese or Thai "
+             "with --language, put spaces between the words first, or give SAETM a tokenizer")
 
 # %% ../nbs/74_cli.ipynb #18b00012
 def make_embeddings(
@@ -199,7 +203,7 @@ def make_embeddings(
 ):
     "Embed the documents: embeddings/."
     model = run_model(run, settings)
-    with progress("embedding", "document") as bar:
+    with warnings.catch_warnings(record=True) as noted, progress("embedding", "document") as bar:
         emb = embed_to_shards(docs,
                               run / "embeddings",
                               model.encoder,
@@ -208,6 +212,7 @@ def make_embeddings(
                               on_step=bar)
     keep_settings(run, model)
     echo(f"embeddings  {emb.shape[0]:,} x {emb.shape[1]} by {model.encoder} -> {run}/embeddings")
+    for note in dict.fromkeys(str(each.message) for each in noted): echo(f"            {note}")
 
 
 def make_image_embeddings(
@@ -260,7 +265,7 @@ def make_sae(
     of_sae, checkpoints = settings_of(model, SAESettings), run / "sae" / "checkpoints"
     def write():
         with progress("training") as bar:
-            sae = fit_sae(run_embeddings(run),
+            sae = fit_sae(with_vector(run_embeddings(run)),
                           seed=model.seed,
                           device=model.device,
                           checkpoint=checkpoints,
@@ -647,7 +652,8 @@ def run_facts(
             if name in measured
         }
     if (run / "emission" / "settings.json").exists():
-        facts["held_out_perplexity"] = read_json(run / "emission" / "settings.json")["perplexity"]
+        perplexity = read_json(run / "emission" / "settings.json")["perplexity"]
+        facts["held_out_perplexity"] = None if perplexity is None else round(perplexity, 1)
     for T in topics:
         names = load_names(run / "topics" / str(T)) if (run / "topics" / str(T) / "top_words.txt").exists() else None
         if names: facts[f"names of {T} topics"] = count_names(names)
@@ -959,13 +965,10 @@ def benchmark(
 def read_bins(
     texts,             # words of --bins, or None
 ):                     # bins of `timeline`
-    "Read bins of time: year, decade, a number, starts, NAME=START, or names of eras."
-    from saetm.analysis import read_times
+    "Read bins of time: year, month, ..., a number, starts, NAME=START, or names of eras."
     if not texts: return "year"
     if len(texts) == 1 and "=" not in texts[0]: return read_value(texts[0])
-    if all("=" in text for text in texts): return dict(text.rsplit("=", 1) for text in texts)
-    try: return read_times(texts).tolist()
-    except ValueError: return texts
+    return dict(text.rsplit("=", 1) for text in texts) if all("=" in text for text in texts) else texts
 
 
 def read_dates(
@@ -973,10 +976,12 @@ def read_dates(
     column,            # name of the column
     times,             # its values (D,)
     bins,              # bins of `timeline`
-):                     # times as numbers (D,), or as they are where the bins are names of eras
-    "Read a column of dates; an error names file and column."
+):                     # the same
+    "Check a column of dates; an error names file and column."
     from saetm.analysis import is_eras, read_times
-    try: return times if is_eras(bins) else read_times(times)
+    try:
+        if not is_eras(bins, times): read_times(times)
+        return times
     except ValueError as error: raise ValueError(f"{source.documents}, column {column!r}: {error}") from error
 
 
@@ -1036,7 +1041,7 @@ def timeline(
     *,
     dates: str,                # column with the date, year or era of each document
     run: Run,                  # folder of the run
-    bins: list[str] = None,    # year, decade, a number of bins, starts and an end, NAME=START of each, or names of eras
+    bins: list[str] = None,    # year, month, ..., a number of bins, starts and an end, NAME=START, or names of eras
     n_topics: int = None,      # number of topics; another than the run's is merged first (default: that of the run)
     text: str = "text",        # column of the documents
     split: str = "train",      # split of a data set from the hub

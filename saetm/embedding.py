@@ -4,7 +4,7 @@
 
 # %% ../nbs/05_embedding.ipynb #53632604
 from __future__ import annotations
-import gzip, hashlib, importlib.util, inspect, json, mmap
+import gzip, hashlib, importlib.util, inspect, json, mmap, warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
@@ -16,27 +16,59 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import sparse
 from fastcore.basics import patch
 
-from .corpus import atomic_path, check_documents, need, read_json, write_json
+from .corpus import atomic_path, check_documents, is_blank, need, read_json, valid_text, write_json
 from .ranks import check_same, check_shared, broadcast, gather, is_first, rank, size, wait
 
 # %% auto #0
-__all__ = ['ENCODERS', 'encode_rows', 'Encoder', 'CallableEncoder', 'read_bert', 'bert_layer', 'bert_mean', 'pack_batches',
-           'text_pieces', 'pick_precision', 'BertEncoder', 'WordLlamaEncoder', 'open_client', 'server_errors',
-           'EndpointEncoder', 'SentenceEncoder', 'encoder_key', 'encoder_name', 'as_encoder', 'embed_items', 'embed',
-           'check_embeddings', 'documents_checksum', 'shard_problem', 'embed_to_shards', 'shard_items', 'read_rows',
-           'Embeddings', 'open_embeddings', 'WordVectors', 'word_vectors', 'read_word_file']
+__all__ = ['ENCODERS', 'blank_rows', 'clear_rows', 'has_vector', 'encode_rows', 'as_matrix', 'Encoder', 'CallableEncoder',
+           'read_bert', 'bert_layer', 'bert_mean', 'pack_batches', 'text_pieces', 'pick_precision', 'BertEncoder',
+           'WordLlamaEncoder', 'open_client', 'server_errors', 'EndpointEncoder', 'count_cut', 'SentenceEncoder',
+           'encoder_key', 'encoder_name', 'as_encoder', 'embed_items', 'embed', 'check_embeddings',
+           'documents_checksum', 'shard_problem', 'embed_to_shards', 'shard_items', 'read_rows', 'Embeddings',
+           'SomeRows', 'with_vector', 'open_embeddings', 'WordVectors', 'word_vectors', 'read_word_file']
+
+# %% ../nbs/05_embedding.ipynb #30e7b8f5
+def blank_rows(
+    items,           # texts, or pictures, which are never blank
+) -> np.ndarray:     # their rows, rising
+    "Find the texts without a visible character."
+    texts = items if isinstance(items, (list, tuple)) else ()
+    return np.flatnonzero([isinstance(text, str) and is_blank(text) for text in texts])
+
+
+def clear_rows(
+    emb,             # embeddings (D, d)
+    rows,            # rows of blank texts
+):                   # embeddings with zeros there; the same object where there is nothing to do
+    "Set the vectors of blank texts to zero."
+    if not len(rows) or not np.any(emb[rows]): return emb
+    if isinstance(emb, Embeddings): return Embeddings(emb.folder, emb.manifest, np.union1d(emb.blank, rows))
+    cleared = np.array(emb)
+    cleared[rows] = 0
+    return cleared
+
+
+def has_vector(
+    emb,             # embeddings (D, d), in memory or in shards
+    chunk_rows=2**16,  # rows read at a time
+) -> np.ndarray:     # bool (D,)
+    "Tell which rows are not all zeros."
+    parts = [np.any(emb[i:i + chunk_rows], axis=1) for i in range(0, emb.shape[0], chunk_rows)]
+    return np.concatenate(parts) if parts else np.zeros(0, bool)
 
 # %% ../nbs/05_embedding.ipynb #8c51a35e
 def encode_rows(
     encoder,         # object with `.encode(texts, batch_size)` and `.name`, see `as_encoder`
     texts,           # list of n strings
     batch_size=64,   # documents in a batch, 1 or more
-) -> np.ndarray:     # float32 (n, d), finite
+) -> np.ndarray:     # float32 (n, d), finite; zeros for a blank text
     "Encode the texts and check that one finite vector came back for each."
     if batch_size < 1: raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
-    emb = _as_floats(encoder.encode(texts, batch_size=batch_size))
+    if isinstance(texts, list): texts = [valid_text(text) for text in texts]
+    emb = clear_rows(_as_floats(encoder.encode(texts, batch_size=batch_size)), blank_rows(texts))
     if emb.ndim != 2 or len(emb) != len(texts):
         raise ValueError(f"encoder {encoder.name!r} returned shape {emb.shape} for {len(texts)} texts, expected "
                          f"({len(texts)}, d)")
@@ -46,11 +78,54 @@ def encode_rows(
                          f"first: {repr(texts[bad[0]])[:60]}")
     return emb
 
+# %% ../nbs/05_embedding.ipynb #5828e3cf
+def as_matrix(
+    source,   # array, tensor, sparse matrix, list or column of vectors, or table with nothing but numbers
+):            # array (D, d)
+    "Return vectors as one array, whatever holds them."
+    if isinstance(source, torch.Tensor): return source.detach().float().cpu().numpy()
+    if sparse.issparse(source): return source.toarray().astype(np.float32, copy=False)
+    if hasattr(source, "columns") or hasattr(source, "column_names"): return _table_matrix(source)
+    if np.ma.isMaskedArray(source): source = source.astype(np.float32).filled(np.nan)
+    for plain in ("to_pylist", "to_list"):                     # columns of pyarrow, pandas and polars
+        if hasattr(source, plain): source = getattr(source, plain)(); break
+    if isinstance(source, np.ndarray) and source.dtype != object: return source
+    rows = source if isinstance(source, np.ndarray) or not hasattr(source, "__iter__") else list(source)
+    for row, vector in enumerate(rows if isinstance(rows, list) or np.ndim(rows) else ()):
+        if vector is None or isinstance(vector, (str, bytes, dict)):
+            raise TypeError(f"embeddings must be numbers, got {vector!r:.60} in row {row}; "
+                            "read vectors that were stored as text with json.loads")
+        if np.shape(vector) != np.shape(rows[0]):
+            raise ValueError(f"embeddings must be rows of one width: row {row} has shape {np.shape(vector)}, "
+                             f"row 0 has {np.shape(rows[0])}")
+    try:
+        matrix = np.asarray([as_matrix(row) if isinstance(row, torch.Tensor) else row for row in rows])
+        return matrix if matrix.dtype.kind in "biu" else matrix.astype(np.float32, copy=False)
+    except (ValueError, TypeError) as error:
+        raise TypeError(f"embeddings must be a matrix of numbers, got a {type(source).__name__} ({error})") from error
+
+
+def _table_matrix(table):
+    "Return the numbers of a table, or its only column of vectors."
+    names = list(table.column_names if hasattr(table, "column_names") else table.columns)
+    if len(names) == 1: return as_matrix(table[names[0]])
+    columns = [np.asarray(table[name]) for name in names]
+    bad = [name for name, column in zip(names, columns) if column.dtype.kind not in "fiu"]
+    if bad or not names:
+        raise TypeError(f"embeddings were given as a table with the columns {', '.join(map(str, names[:8]))}, of which "
+                        f"{', '.join(map(str, bad[:3])) or 'none'} has no numbers: give the column of vectors, such as "
+                        f"table[{str(names[-1])!r}]")
+    return np.stack(columns, 1)
+
 # %% ../nbs/05_embedding.ipynb #05963124
 def _as_floats(emb):
-    "Return an array, a tensor or a nested list as a float32 array."
-    if isinstance(emb, torch.Tensor): emb = emb.detach().float().cpu().numpy()
-    return np.asarray(emb, dtype=np.float32)
+    "Return what an encoder returned as a float32 array."
+    if inspect.iscoroutine(emb):
+        emb.close()
+        raise TypeError("the encoder is asynchronous: give a function that waits for its vectors and returns them")
+    if emb is None or isinstance(emb, (str, dict)):
+        raise TypeError(f"the encoder returned a {type(emb).__name__}, expected a vector for each text")
+    return np.asarray(as_matrix(emb), dtype=np.float32)
 
 class Encoder:
     "What has `.encode(items, batch_size)` and `.name`; `as_encoder` returns it as it is."
@@ -63,9 +138,10 @@ class CallableEncoder(Encoder):
         name=None,   # name kept with the embeddings; the function's own if None
     ):
         self.function, self.name = function, name or _function_name(function)
-        given = inspect.signature(function).parameters
-        anything = any(p.kind is p.VAR_KEYWORD for p in given.values())
-        self.batches = "batch_size" in given or anything
+        try: given = inspect.signature(function).parameters
+        except ValueError: given = {}                          # a compiled function tells none
+        self.batches = "batch_size" in given
+        self.may_batch = any(p.kind is p.VAR_KEYWORD for p in given.values())
         self.extra = {"show_progress_bar": False} if "show_progress_bar" in given else {}
     def encode(
         self,
@@ -73,7 +149,16 @@ class CallableEncoder(Encoder):
         batch_size=64,   # largest list handed to a function that takes no `batch_size`
     ):                   # (n, d)
         "Encode the texts in batches."
+        try: return self._encode(texts, batch_size)
+        except TypeError as error:
+            raise TypeError(f"encoder {self.name!r} could not be called with a list of texts: {error}") from error
+    def _encode(self, texts, batch_size):
         if self.batches: return self.function(texts, batch_size=batch_size, **self.extra)
+        if self.may_batch:                                     # takes **kwargs, perhaps to hand them on
+            try: return self.function(texts, batch_size=batch_size, **self.extra)
+            except TypeError as error:
+                if "batch_size" not in str(error): raise
+                self.may_batch = False
         parts = (self.function(texts[i:i + batch_size], **self.extra) for i in range(0, len(texts), batch_size))
         return np.concatenate([_as_floats(part) for part in parts])
 
@@ -207,6 +292,7 @@ class BertEncoder(Encoder):
         self.folder, self.name, self.device = Path(folder), name, _pick_device(device)
         self.tokenizer = need("tokenizers", "text").Tokenizer.from_file(str(self.folder / "tokenizer.json"))
         self.tokenizer.no_padding(); self.tokenizer.enable_truncation(max_length)
+        self.max_length, self.n_cut = max_length, 0            # texts so far of which the end was not read
         self.precision = pick_precision(self.device) if precision == "auto" else precision
         self.weights = read_bert(self.folder, self.device, _precisions[self.precision])
     def encode(
@@ -215,7 +301,9 @@ class BertEncoder(Encoder):
         batch_size=64,    # most documents in a batch
     ) -> np.ndarray:      # float32 (n, d), rows of length one
         "Encode the texts, batches of similar length side by side on all cores."
-        rows = [np.array(found.ids) for piece in text_pieces(texts) for found in self.tokenizer.encode_batch(piece)]
+        found = [one for piece in text_pieces(texts) for one in self.tokenizer.encode_batch(piece)]
+        self.n_cut += sum(bool(one.overflowing) for one in found)
+        rows = [np.array(one.ids) for one in found]
         batches = pack_batches(np.array([len(r) for r in rows]), batch_size, 1536 if self.device == "cpu" else 65536)
         emb = np.empty((len(rows), len(self.weights["embeddings.LayerNorm.weight"])), np.float32)
         def work(batch): emb[batch] = self.encode_batch([rows[i] for i in batch])
@@ -367,6 +455,17 @@ class EndpointEncoder(Encoder):
         return np.array(rows, dtype=np.float32)
 
 # %% ../nbs/05_embedding.ipynb #fedf5871
+def count_cut(
+    model,   # sentence-transformers model
+    texts,   # list of n strings
+) -> int:    # texts that it reads in part
+    "Count the texts that are longer than a model reads."
+    most, tokenizer = getattr(model, "max_seq_length", None), getattr(model, "tokenizer", None)
+    long = [text for text in texts if len(text) >= most] if most else []       # a token has a letter or more
+    if not long or not callable(tokenizer): return 0
+    return sum(len(ids) > most for ids in tokenizer(long, truncation=False, verbose=False)["input_ids"])
+
+
 class SentenceEncoder(Encoder):
     "A sentence-transformers model by name or folder."
     def __init__(
@@ -383,13 +482,14 @@ class SentenceEncoder(Encoder):
             raise ValueError(f"encoder {name!r} could not be loaded ({reason}): it is no folder here "
                              f"and was not found on the model hub; known names are {known}") from error
         if precision != "auto": self.model.to(_precisions[precision])
-        self.name = str(name)
+        self.name, self.max_length, self.n_cut = str(name), getattr(self.model, "max_seq_length", None), 0
     def encode(
         self,
         texts,           # list of n strings
         batch_size=64,   # documents in a batch
     ) -> np.ndarray:     # float32 (n, d)
         "Encode the texts with the model's own batching."
+        self.n_cut += count_cut(self.model, texts)
         return _as_floats(self.model.encode(list(texts), batch_size=batch_size, show_progress_bar=False,
                                             convert_to_tensor=True))
 
@@ -417,6 +517,11 @@ def encoder_key(
     return name if name in makers else max(beginnings, key=len, default="")
 
 # %% ../nbs/05_embedding.ipynb #b6bca9a3
+def _other_methods(encoder):
+    "Return what other libraries call `encode`, if an object has it."
+    names = ("embed_documents", "embed", "get_text_embedding_batch")           # LangChain, fastembed, LlamaIndex
+    return [] if isinstance(encoder, type) else [getattr(encoder, name) for name in names if hasattr(encoder, name)]
+
 def encoder_name(
     encoder,   # name, object with `.encode`, or callable
 ) -> str:      # the name kept with its embeddings
@@ -424,9 +529,11 @@ def encoder_name(
     if isinstance(encoder, (str, Path)):
         name = str(encoder).removeprefix("sentence-transformers/")
         return name if name in ENCODERS else str(encoder)
-    if not hasattr(encoder, "encode"): return _function_name(encoder)
+    if not hasattr(encoder, "encode"): return _function_name(next(iter(_other_methods(encoder)), encoder))
     if hasattr(encoder, "_first_module"):  # a SentenceTransformer keeps its name in its first module
-        return Path(encoder._first_module().auto_model.name_or_path).name
+        first, card = encoder._first_module(), getattr(encoder, "model_card_data", None)
+        path = getattr(getattr(first, "auto_model", None), "name_or_path", None) or getattr(card, "base_model", None)
+        return Path(str(path)).name if path else type(first).__name__
     return str(getattr(encoder, "name", None) or type(encoder).__name__)
 
 # %% ../nbs/05_embedding.ipynb #5aecb50d
@@ -442,7 +549,13 @@ def as_encoder(
     name = encoder_name(encoder)
     if isinstance(encoder, (str, Path)): encoder = makers[encoder_key(name, makers)](name, device, precision)
     if isinstance(encoder, Encoder): return encoder
+    if isinstance(encoder, type):
+        raise TypeError(f"an encoder is an object, got the class {encoder.__name__}: call it, {encoder.__name__}(...)")
     if hasattr(encoder, "encode"): return CallableEncoder(encoder.encode, name)
+    for method in _other_methods(encoder): return CallableEncoder(method, name)
+    if hasattr(encoder, "shape") or isinstance(encoder, (list, tuple)):
+        raise TypeError(f"an encoder makes embeddings, got a {type(encoder).__name__}: embeddings that are there "
+                        "already go into fit(docs, embeddings)")
     if callable(encoder): return CallableEncoder(call(encoder) if call else encoder, name)
     raise TypeError("an encoder is a name, an object with .encode, or a function from texts or pictures to vectors; "
                     f"got a {type(encoder).__name__}")
@@ -454,6 +567,13 @@ def _windows(docs, encoder, batch_size, first, last, window=512):
         yield encode_rows(encoder, docs[start:min(start + window, last)], batch_size)
 
 # %% ../nbs/05_embedding.ipynb #5a1e0c03
+def _warn_of_cuts(encoder, before, n_docs):
+    "Tell once how many documents were longer than the encoder reads."
+    if (n_cut := getattr(encoder, "n_cut", 0) - before) > 0:
+        warnings.warn(f"{n_cut:,} of {n_docs:,} documents are longer than the {encoder.max_length} tokens that "
+                      f"{encoder.name} reads: their ends are not seen; cut them into parts, or take another encoder",
+                      stacklevel=4)
+
 def embed_items(
     items,           # D documents or pictures: anything with a length that can be sliced
     encoder,         # object with `.encode` and `.name`
@@ -461,13 +581,14 @@ def embed_items(
     on_step=None,    # as for `embed`
 ) -> np.ndarray:     # float32 (D, d)
     "Embed whatever the encoder takes into memory."
-    emb, done = None, 0
+    emb, done, before = None, 0, getattr(encoder, "n_cut", 0)
     for step, rows in enumerate(_windows(items, encoder, batch_size, 0, len(items)), 1):
         if emb is None: emb = np.empty((len(items), rows.shape[1]), np.float32)
         if rows.shape[1] != emb.shape[1]:
             raise ValueError(f"encoder {encoder.name!r} returned width {rows.shape[1]} after {emb.shape[1]}")
         emb[done:done + len(rows)] = rows; done += len(rows)
         if on_step: on_step(step, {"done": done, "total": len(items)})
+    _warn_of_cuts(encoder, before, len(items))
     return emb
 
 # %% ../nbs/05_embedding.ipynb #89ff0b43
@@ -477,9 +598,10 @@ def embed(
     batch_size=64,               # documents in a batch, 1 or more
     device=None,                 # where to load an encoder given by name
     on_step=None,                # called as on_step(step, {"done": documents, "total": D})
+    may_be_blank=False,          # all of them may be blank
 ) -> np.ndarray:                 # float32 (D, d)
     "Embed the documents into memory."
-    return embed_items(check_documents(docs), as_encoder(encoder, device), batch_size, on_step)
+    return embed_items(check_documents(docs, may_be_blank), as_encoder(encoder, device), batch_size, on_step)
 
 # %% ../nbs/05_embedding.ipynb #4d36d01b
 def _let_go(mapped):
@@ -638,13 +760,14 @@ def _make_shards(docs, folder, manifest, todo, encoder, batch_size, done, on_ste
     manifest |= {"precision": precision, "complete": False}
     if is_first(): write_json(folder / "manifest.json", manifest)
     wait()
-    step = 0
+    step, before = 0, getattr(encoder, "n_cut", 0)
     for index in todo[rank()::size()]:                         # each rank makes some of them
         start, parts = index * manifest["shard_rows"], []
         for rows in _windows(docs, encoder, batch_size, start, start + _shard_shape(manifest, index)[0]):
             parts.append(rows.astype(manifest["dtype"])); done += len(rows); step += 1
             if on_step: on_step(step, {"done": done, "total": manifest["rows"]})
         _write_shard(folder, manifest, index, np.concatenate(parts))
+    _warn_of_cuts(encoder, before, manifest["rows"])
     widths = set(gather(manifest["width"])) - {None}
     if len(widths) > 1:
         raise ValueError(f"encoder {manifest['encoder']!r} returned vectors of different widths, {sorted(widths)}")
@@ -695,8 +818,9 @@ class Embeddings:
         self,
         folder,     # folder of the shards
         manifest,   # dict, as in manifest.json
+        blank=(),   # rows that are read as zeros
     ):
-        self.folder, self.manifest = Path(folder), manifest
+        self.folder, self.manifest, self.blank = Path(folder), manifest, np.asarray(blank, np.int64)
         self.shape, self.dtype, self.ndim = (manifest["rows"], manifest["width"]), np.dtype(np.float32), 2
     def __len__(self): return self.shape[0]
     def __repr__(self):
@@ -712,7 +836,7 @@ class Embeddings:
         "Read the rows."
         if isinstance(rows, slice):
             start, stop, step = rows.indices(len(self))
-            return self._range(start, max(start, stop)) if step == 1 else self._gather(np.arange(start, stop, step))
+            return self._range(start, max(start, stop)) if step == 1 else self[np.arange(start, stop, step)]
         rows = np.asarray(rows)
         if rows.dtype == bool and rows.shape != (len(self),):
             raise IndexError(f"a mask of shape {rows.shape} does not fit {len(self)} rows")
@@ -722,13 +846,14 @@ class Embeddings:
         flat = np.atleast_1d(rows).astype(np.int64)
         outside = flat[(flat < -len(self)) | (flat >= len(self))]
         if len(outside): raise IndexError(f"row {outside[0]} is not in 0..{len(self) - 1}")
-        gathered = self._gather(np.where(flat < 0, flat + len(self), flat))
+        flat = np.where(flat < 0, flat + len(self), flat)
+        gathered = self._gather(flat)
+        if len(self.blank): gathered[np.isin(flat, self.blank)] = 0
         return gathered if rows.ndim else gathered[0]
     def shards(self):
         "Yield the shards in order, each float32 (shard_rows, d)."
-        for index in range(_n_shards(self.manifest)):
-            rows = read_rows(_shard_path(self.folder, index), 0, self.manifest["shard_rows"])
-            yield rows.astype(np.float32, copy=False)
+        step = self.manifest["shard_rows"]
+        for start in range(0, len(self), step): yield self[start:start + step]
 
 # %% ../nbs/05_embedding.ipynb #e9bb3fb6
 @patch
@@ -738,6 +863,7 @@ def _range(self:Embeddings, start, stop):
         first, last = max(start, index * size), min(stop, (index + 1) * size)
         rows = read_rows(_shard_path(self.folder, index), first - index * size, last - index * size)
         out[first - start:last - start] = rows
+    out[self.blank[(self.blank >= start) & (self.blank < stop)] - start] = 0
     return out
 
 @patch
@@ -769,9 +895,31 @@ def _read_runs(self:Embeddings, first, counts, out):
                 if dtype != out.dtype: torch.from_numpy(out[place:place + count]).copy_(torch.from_numpy(part))
     return out
 
+# %% ../nbs/05_embedding.ipynb #327eb712
+class SomeRows:
+    "Some rows (n, d) of embeddings, read when they are used."
+    def __init__(
+        self,
+        emb,     # embeddings (D, d)
+        rows,    # rows that take part (n,)
+    ):
+        self.emb, self.rows, self.shape, self.ndim, self.dtype = emb, rows, (len(rows), emb.shape[1]), 2, emb.dtype
+    def __len__(self): return len(self.rows)
+    def __getitem__(self, rows): return self.emb[self.rows[rows]]
+    def __array__(self, dtype=None, copy=None): return self[:].astype(dtype or self.dtype, copy=False)
+
+
+def with_vector(
+    emb,   # embeddings (D, d), in memory or in shards
+):         # those that are not all zeros (n, d); the same object where all take part
+    "Leave out the rows of blank texts."
+    there = has_vector(emb)
+    if there.all(): return emb
+    return emb[there] if isinstance(emb, np.ndarray) else SomeRows(emb, np.flatnonzero(there))
+
 # %% ../nbs/05_embedding.ipynb #91beb0dd
 def open_embeddings(
-    source,   # folder of shards, .npy, .safetensors or tensor-only .pt file, array or tensor
+    source,   # folder of shards, .npy, .safetensors or tensor-only .pt file, or vectors as for `as_matrix`
 ):            # `Embeddings` or array (D, d); a .npy file stays on disk and is read when used
     "Open embeddings from wherever they are."
     if isinstance(source, Embeddings): return source
@@ -787,8 +935,7 @@ def open_embeddings(
             raise ValueError(f"{path} could not be read "
                              f"({str(error).splitlines()[0] if str(error) else type(error).__name__}): it is damaged "
                              "or of another format; write it again") from error
-    if isinstance(emb, torch.Tensor): emb = emb.detach().float().cpu().numpy()
-    emb = emb if isinstance(emb, np.ndarray) else np.asarray(emb, dtype=np.float32)
+    emb = as_matrix(emb)
     if emb.ndim != 2:
         raise ValueError(f"embeddings must have two dimensions (documents, width); {path} has shape {emb.shape}")
     return emb

@@ -35,20 +35,22 @@ def unit_rows(
 def mean_row(
     emb,               # embeddings (D, d), in memory or in shards
     chunk_rows=2**16,  # rows read at a time
-) -> np.ndarray:       # their mean (d,), float32
+) -> np.ndarray:       # mean (d,), float32, of the rows that are not all zeros
     "Average embeddings, a few at a time."
-    total = np.zeros(emb.shape[1])
+    total, n_docs = np.zeros(emb.shape[1]), 0
     for start in range(0, emb.shape[0], chunk_rows):
-        total += np.asarray(emb[start:start + chunk_rows], np.float32).sum(0, dtype=np.float64)
-    return (total / emb.shape[0]).astype(np.float32)
+        part = np.asarray(emb[start:start + chunk_rows], np.float32)
+        total, n_docs = total + part.sum(0, dtype=np.float64), n_docs + np.count_nonzero(part.any(1))
+    return (total / max(n_docs, 1)).astype(np.float32)
 
 
 def centre_rows(
     emb,                  # embeddings (D, d)
     mean,                 # mean of the corpus (d,)
-) -> np.ndarray:          # directions from the mean (D, d), float32, length 1
+) -> np.ndarray:          # directions from the mean (D, d), float32, length 1; a row of zeros stays one
     "Look at embeddings from the middle of the corpus."
-    return unit_rows(np.asarray(emb, np.float32) - mean)
+    emb = np.asarray(emb, np.float32)
+    return unit_rows((emb - mean) * emb.any(1, keepdims=True))
 
 # %% ../nbs/30_merging.ipynb #6a0d3b02
 def word_directions(

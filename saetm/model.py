@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['Interpretation', 'encode_theta', 'interpret_features', 'save_interpretation', 'load_interpretation', 'save_topics',
-           'load_shares', 'load_topics', 'topic_frame', 'save_embeddings', 'load_reported_sae', 'open_sae',
-           'source_name', 'check_width', 'choose_sae', 'NotFittedError', 'Bar', 'SAETM', 'check_n_topics',
+           'load_shares', 'load_merged', 'load_topics', 'topic_frame', 'save_embeddings', 'load_reported_sae',
+           'open_sae', 'source_name', 'check_width', 'choose_sae', 'NotFittedError', 'Bar', 'SAETM', 'check_n_topics',
            'check_model', 'merging_advice', 'check_device', 'prepare_pictures', 'check_documents_of_pictures',
-           'check_labels', 'Hierarchy', 'check_columns', 'used_settings', 'bow_source', 'sae_source', 'emission_source',
-           'stamp_run', 'write_settings', 'read_settings', 'run_checksum']
+           'second_argument', 'Hierarchy', 'check_columns', 'used_settings', 'bow_source', 'sae_source',
+           'emission_source', 'stamp_run', 'write_settings', 'check_version', 'read_settings', 'run_checksum']
 
 # %% ../nbs/34_model.ipynb #c5e20139
 import inspect
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -26,9 +27,9 @@ import torch
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
-from .corpus import atomic_path, check_documents, count_words, read_json, write_json
-from .embedding import (WordVectors, check_embeddings, documents_checksum, embed, encoder_name, open_embeddings,
-                             word_vectors)
+from .corpus import atomic_path, check_documents, count_words, plain_list, read_json, write_json
+from .embedding import (WordVectors, as_matrix, blank_rows, check_embeddings, clear_rows, documents_checksum,
+                             embed, encoder_name, has_vector, open_embeddings, with_vector, word_vectors)
 from .emission import EmissionFit, mixture, theta_from_acts
 from .foundation import FOUNDATIONS, feature_id, find_foundation, load_foundation
 from .memory import Sizes
@@ -55,6 +56,12 @@ class Interpretation(NamedTuple):
     vectors: WordVectors        # a vector for each feature (F, w), and which features have one
 
 
+def _encode(sae, emb, attribution, batch_rows=4096):
+    "Return the features of documents; those without a vector have none."
+    acts, there = encode_sparse(sae, emb, batch_rows, attribution), has_vector(emb)
+    return acts if there.all() else (sparse.diags_array(there.astype(acts.dtype)) @ acts).tocsr()
+
+
 def encode_theta(
     sae,                        # SAE
     emb,                        # embeddings (D, d), in memory or in shards
@@ -66,11 +73,11 @@ def encode_theta(
     "Compute the proportions of all documents."
     if folder is None:
         mine = emb if size() == 1 else emb[part(len(emb))]     # of several processes, each encodes some documents
-        return theta_from_acts(stack_rows(encode_sparse(sae, mine, attribution=attribution)))
+        return theta_from_acts(stack_rows(_encode(sae, mine, attribution)))
     if is_first():
         writer = SparseWriter(folder, sae.n_latents, made_from=made_from)
         for start in range(writer.rows, len(emb), batch_rows):
-            acts = encode_sparse(sae, emb[start:start + batch_rows], batch_rows, attribution)
+            acts = _encode(sae, emb[start:start + batch_rows], attribution, batch_rows)
             writer.append(theta_from_acts(acts))
         writer.finish()
     wait()                                                     # where there are several processes
@@ -182,6 +189,16 @@ def load_shares(
         reason = type(error).__name__
         raise ValueError(f"{folder}/document_topics.npz is damaged ({reason}): run `saetm merge` again") from error
 
+
+def load_merged(
+    folder,            # folder of `SAETM.save`
+):                     # the finer `Topics` that topics are unions of and the union of each, or None
+    "Read what `merge_topics` joined."
+    if not (Path(folder) / "merged.npz").exists(): return None
+    arrays, none = load_arrays(Path(folder) / "merged.npz"), dict.fromkeys(Topics._fields)
+    of_fine, kappa = arrays.pop("of_fine"), float(arrays.pop("kappa"))
+    shares = sparse.load_npz(Path(folder) / "merged_shares.npz").tocsr()
+    return Topics(**{**none, **arrays, "kappa": kappa, "shares": shares}), of_fine
 
 def load_topics(
     folder,            # folder of `save_topics`
@@ -410,7 +427,7 @@ def _embed(self:SAETM, docs):
     "Embed documents with the model's encoder."
     if self.encoder is None: raise ValueError("this model has no encoder: give embeddings=, or set model.encoder")
     with Bar("embedding", self.verbose, unit="document") as bar:
-        return embed(docs, self.encoder, device=self.device, on_step=bar)
+        return embed(docs, self.encoder, device=self.device, on_step=bar, may_be_blank=True)
 
 @patch
 def _embed_images(self:SAETM, images):
@@ -472,21 +489,30 @@ def kept_(self:SAETM):
     return None if self.image_check_ is None else self.image_check_.good
 
 # %% ../nbs/34_model.ipynb #f801feb6
-def check_labels(
-    y,                 # second argument of `fit`
-):
-    "Raise where embeddings were given in the place of labels."
-    several = np.ndim(y) == 2 and not np.issubdtype(np.asarray(y).dtype, np.integer) and np.asarray(y).dtype != bool
-    if several or isinstance(y, (str, Path)) or hasattr(y, "manifest"):
-        raise TypeError("the second argument of fit is y, the labels of a pipeline, which are not used: "
-                        "give embeddings by name, fit(docs, embeddings=emb)")
+def second_argument(
+    y,                 # second argument of `fit`: labels, which are not used, or embeddings
+    embeddings=None,   # embeddings given by name
+):                     # the embeddings, or None
+    "Tell embeddings from the labels of a pipeline: a matrix of floats with 8 columns or more, or a path."
+    if y is None: return embeddings
+    if not isinstance(y, (str, Path)) and not hasattr(y, "manifest"):
+        try: matrix = as_matrix(y)
+        except (TypeError, ValueError): return embeddings      # a list of names
+        is_whole = matrix.dtype.kind != "f" or isinstance(y, torch.Tensor) and not y.is_floating_point()
+        if matrix.ndim != 2 or is_whole: return embeddings
+        if matrix.shape[1] < 8:
+            raise TypeError(f"the second argument of fit has shape {matrix.shape}, which may be embeddings or labels: "
+                            "labels are not used; give embeddings by name, fit(docs, embeddings=emb)")
+        y = matrix
+    if embeddings is not None: raise TypeError("embeddings were given twice, as second argument and by name")
+    return y
 
 
 @patch
 def fit(
     self:SAETM,
     docs=None,         # list of D strings
-    y=None,            # not used: labels, as a scikit-learn pipeline passes them
+    y=None,            # their embeddings, as below; or labels, as a scikit-learn pipeline passes them: not used
     *,
     embeddings=None,   # embeddings of the documents or pictures (D, d): array, shards or file; None embeds them
     images=None,       # D pictures to embed in place of the documents, see `load_images`
@@ -494,7 +520,7 @@ def fit(
     skip_broken=False, # leave out pictures that cannot be read, and their captions; `kept_` has the rows that are in
 ) -> SAETM:            # the fitted model
     "Learn the topics of a corpus, or of pictures with captions."
-    check_labels(y)
+    embeddings = second_argument(y, embeddings)
     docs, images, check = prepare_pictures(docs, captions, images, embeddings, skip_broken)
     docs, emb, sae = self._check(docs, embeddings, images is not None)
     bow = count_words(docs, **settings_of(self, WordSettings))
@@ -502,10 +528,12 @@ def fit(
         raise ValueError(f"the corpus has {len(bow.vocabulary)} words after pruning, fewer than the {self.n_topics} "
                          "topics asked for: lower n_topics or min_df")
     if emb is None: emb = self._embed(docs) if images is None else self._embed_images(images)
+    elif images is None: emb = clear_rows(emb, blank_rows(docs))
     if sae is not None: check_width(sae, emb)
     else:
         with Bar("training", self.verbose) as bar:
-            sae = fit_sae(emb, seed=self.seed, device=self.device, on_step=bar, **settings_of(self, SAESettings))
+            sae = fit_sae(with_vector(emb), seed=self.seed, device=self.device, on_step=bar,
+                          **settings_of(self, SAESettings))
     with Bar("words", self.verbose, unit="pass") as bar:
         interpretation = interpret_features(sae, emb, bow, self.recipe, seed=self.seed, on_step=bar, device=self.device,
                                             **settings_of(self, EmissionSettings))
@@ -515,7 +543,7 @@ def fit(
 
 # %% ../nbs/34_model.ipynb #07b00002
 _OF_TOPICS = ("result_", "components_", "word_weights_", "document_topics_", "topics_", "topic_sizes_", "n_topics_",
-              "names_", "topic_curve_", "_word_directions")
+              "names_", "topic_curve_", "_word_directions", "merged_")
 
 @patch
 def use_features(
@@ -562,13 +590,59 @@ def set_n_topics(
     self.n_topics = n_topics
     return self
 
+# %% ../nbs/34_model.ipynb #1f8fe26a
+@patch
+def merge_topics(
+    self:SAETM,
+    docs=None,             # not needed: the documents, as other tools ask for them; or the topics to merge
+    topics_to_merge=None,  # lists of topics to join, such as [[0, 3], [5, 6, 7]], or one list
+) -> SAETM:                # the same model with fewer topics, the largest first
+    "Join topics by hand."
+    self._fitted("merge_topics", "result_")
+    if topics_to_merge is None: docs, topics_to_merge = None, docs
+    elif docs is not None: self._documents(docs, "merge_topics")
+    parent = self._unions(topics_to_merge)
+    fine, of_fine = self.merged_ or (self.result_, np.arange(len(self.topic_sizes_)))
+    onto = parent[of_fine]
+    features = np.append(onto, -1)[fine.topic_of]
+    names, topics = self.names_, self._describe(features, parent.max() + 1, finer=fine)
+    live = fine.topic_of >= 0
+    of_fine = np.empty(len(of_fine), int)
+    of_fine[fine.topic_of[live]] = topics.topic_of[live]
+    if names is not None:
+        of_old = [int(features_new[0]) for t in range(len(names))
+                  if len(features_new := topics.topic_of[self.result_.topic_of == t])]
+        names = [names[of_old.index(t)] for t in range(len(topics.sizes))]
+    self._use(topics, names, (fine, of_fine))
+    return self
+
+@patch
+def _unions(self:SAETM, groups):
+    "Return the union that each topic belongs to, numbered by its first topic."
+    if not isinstance(groups, (str, bytes, dict)) and np.ndim(groups) == 1 and len(groups) and np.isscalar(groups[0]):
+        groups = [groups]
+    if isinstance(groups, (str, bytes, dict)) or not hasattr(groups, "__iter__") or not len(groups):
+        raise TypeError(f"topics_to_merge must be lists of topics such as [[0, 3], [5, 6]], got {groups!r:.60}")
+    first = np.arange(len(self.topic_sizes_))
+    for group in groups:
+        group = sorted({self._topic(topic) for topic in group})
+        if len(group) < 2: raise ValueError(f"topics_to_merge must be lists of 2 topics or more, got {group}")
+        twice = [topic for topic in group if first[topic] != topic or (first == topic).sum() > 1]
+        if twice: raise ValueError(f"topics_to_merge must have each topic once: {twice[0]} is in two lists")
+        first[group] = group[0]
+    parent = np.unique(first, return_inverse=True)[1]
+    if parent.max() < 1: raise ValueError("topics_to_merge must leave 2 topics or more, got all in one list")
+    return parent
+
 # %% ../nbs/34_model.ipynb #07b00003
 @patch
 def _merge(self:SAETM, n_topics):
     "Merge into `n_topics` topics."
     self._fitted("set_n_topics")
     if n_topics == "auto": n_topics = self.choose_n_topics().best
-    check_n_topics(n_topics)
+    live = int((self.vectors_.known & (column_nnz(self.theta_) > 0)).sum())
+    if check_n_topics(n_topics) or n_topics > live:
+        raise ValueError(f"n_topics must be in 2..{live}, the number of live features with words; got {n_topics!r}")
     topic_of = merge_features(self.theta_, self.vectors_, n_topics, self.recipe_.centre, self.seed_)
     self._use(self._describe(topic_of, n_topics))
     for advice in merging_advice(self.result_, len(self.topics_), self.recipe_): warnings.warn(advice, stacklevel=3)
@@ -585,8 +659,9 @@ def _describe(self:SAETM, topic_of, n_topics, finer=None):
         kappa=self.settings_["kappa"], min_share=self.settings_["min_share"], finer=finer, **chunks)
 
 @patch
-def _use(self:SAETM, topics, names=None):
-    "Make `topics` the model's topics."
+def _use(self:SAETM, topics, names=None, merged=None):
+    "Make `topics` the model's topics; `merged` has the finer ones they are unions of, and the union of each."
+    self.merged_ = merged
     self.result_, self.components_, self.word_weights_ = topics, topics.components, topics.word_weights
     self.document_topics_, self.topics_ = topics.shares, largest_topic(topics.shares)
     self.topic_sizes_, self.n_topics_, self.names_ = topics.sizes, len(topics.sizes), names
@@ -608,7 +683,7 @@ def transform(
     self._fitted("transform", "result_")
     if docs is None and embeddings is None and images is None:
         raise ValueError("transform needs docs, embeddings or images")
-    if docs is not None: docs = check_documents(docs)
+    if docs is not None: docs = check_documents(docs, may_be_blank=True)
     shares = self._shares(self._embeddings(docs, embeddings, images))
     return largest_topic(shares).tolist(), shares.toarray()
 
@@ -620,24 +695,26 @@ def _embeddings(self:SAETM, docs, embeddings=None, images=None):
     elif self.image_check_ is not None:
         raise ValueError("this model was fitted on pictures: give images= or embeddings=")
     else: emb = self._embed(docs)
-    return check_embeddings(emb, None if docs is None else len(docs), self.sae_.d_embed)
+    emb = check_embeddings(emb, None if docs is None else len(docs), self.sae_.d_embed)
+    return emb if docs is None or self.image_check_ is not None else clear_rows(emb, blank_rows(docs))
 
 @patch
 def _shares(self:SAETM, emb):
     "Compute the topic shares (D, T) of embeddings."
-    result = self.result_
-    theta = theta_from_acts(encode_sparse(self.sae_, emb, attribution=self.recipe_.attribution))
+    result, of_fine = self.merged_ or (self.result_, None)
+    theta = theta_from_acts(_encode(self.sae_, emb, self.recipe_.attribution))
     shares = sum_shares(theta, result.topic_of, len(result.sizes))
-    if not self.recipe_.refine: return shares
-    directions = centre_rows(emb, self.mean_)
-    return topic_posterior(shares, directions, result.centroids, result.kappa, self.settings_["min_share"])
+    if self.recipe_.refine:
+        directions = centre_rows(emb, self.mean_)
+        shares = topic_posterior(shares, directions, result.centroids, result.kappa, self.settings_["min_share"])
+    return shares if of_fine is None else sum_shares(shares, of_fine, len(self.topic_sizes_))
 
 # %% ../nbs/34_model.ipynb #a2d1cbcbs1
 @patch
 def fit_transform(
     self: SAETM,
     docs=None,  # list of D strings
-    y=None,  # not used: labels, as a scikit-learn pipeline passes them
+    y=None,  # embeddings (D, d), or labels, which are not used: see `fit`
     **inputs,  # embeddings, images, captions, skip_broken: see `fit`
 ) -> tuple[list[int], np.ndarray]:  # the largest topic of each document (-1 without any feature), and the shares (D, T)
     "Learn the topics of a corpus and return those of its documents."
@@ -673,7 +750,7 @@ def score(
 @patch
 def _count(self:SAETM, docs):
     "Count the model's words in other documents (D, V)."
-    words = {name: self.settings_[name] for name in ("tokenizer", "language", "lemmas")}
+    words = {name: self.settings_[name] for name in ("tokenizer", "language", "lemmas", "acronyms", "keep_web")}
     return count_words(docs, vocabulary=self.vocabulary_, **words).counts
 
 # %% ../nbs/34_model.ipynb #dfe74a5a
@@ -722,14 +799,27 @@ def get_topics(
 def representative_rows(
     self:SAETM,
     topic,             # a topic, 0..T-1
-    n: int = 3,        # documents to return
+    n: int = 3,        # documents to return, at most: none is the same as another
+    docs=None,         # the documents, for a model that was loaded without them
 ) -> np.ndarray:       # rows of the corpus, the most representative first
     "Find the documents closest to a topic's centre among those assigned to it."
     self._fitted("representative_rows", "result_")
     n, rows = check_count(n, "n"), np.flatnonzero(self.topics_ == self._topic(topic))
+    texts = self.documents_ if self.image_check_ is None and docs is None else docs
     starts = range(0, max(1, len(rows)), 2**15)
     cosine = np.concatenate([self.directions_[rows[i:i + 2**15]] @ self.result_.centroids[topic] for i in starts])
-    return rows[np.argsort(-cosine, kind="stable")[:n]]
+    return np.array(self._different(rows[np.argsort(-cosine, kind="stable")], n, texts), int)
+
+@patch
+def _different(self:SAETM, rows, n, texts):
+    "Return the first `n` rows whose texts differ, or whose vectors do where there are no texts."
+    chosen, seen = [], set()
+    for row in rows.tolist():
+        if len(chosen) == n: break
+        if texts is not None: is_new = (key := " ".join(texts[row].split()).casefold()) not in seen; seen.add(key)
+        else: is_new = not chosen or (self.directions_[np.array(chosen)] @ self.directions_[row]).max() < 1 - 1e-6
+        if is_new: chosen.append(row)
+    return chosen
 
 @patch
 def get_representative_docs(
@@ -740,7 +830,7 @@ def get_representative_docs(
 ):                     # list of documents, or a dict topic -> list
     "Return the documents that represent a topic best."
     docs = self._documents(docs, "get_representative_docs")
-    def best(topic): return [docs[row] for row in self.representative_rows(topic, n)]
+    def best(topic): return [docs[row] for row in self.representative_rows(topic, n, docs)]
     return {t: best(t) for t in range(len(self.topic_sizes_))} if topic is None else best(topic)
 
 @patch
@@ -777,7 +867,7 @@ def get_document_info(
     import pandas as pd
     docs = self._documents(docs, "get_document_info")
     info, best = topic_frame(self.result_, self.vocabulary_), np.zeros(len(docs), bool)
-    for topic in range(len(self.topic_sizes_)): best[self.representative_rows(topic)] = True
+    for topic in range(len(self.topic_sizes_)): best[self.representative_rows(topic, docs=docs)] = True
     def of_documents(values): return np.array([*values, ""], object)[self.topics_]           # "" for topic -1
     columns = dict(Document=docs, Topic=self.topics_, Name=of_documents(info.Name))
     if self.names_ is not None: columns["CustomName"] = of_documents(self.custom_labels_)
@@ -894,7 +984,7 @@ def topics_over_time(
     self:SAETM,
     docs,              # the documents the model was fitted on; None for those it kept
     timestamps,        # time of each document (D,): dates, years or other numbers; None for none
-    bins="year",       # "year", "decade", number of bins, edges, dict name -> start, or names of eras in order
+    bins="year",       # "year", "month", ...; number of bins, edges, dict name -> start, or names of eras in order
     n_words: int = 5,  # words of a topic in a bin
     nr_bins=None,      # number of bins with equally many documents, in place of `bins`
 ):                     # DataFrame: Topic, Words, Frequency, Timestamp
@@ -951,7 +1041,7 @@ def report(
     docs=None,  # the documents the model was fitted on; None takes those it kept
     title: str = "Topics",  # of the page
     titles=None,  # a title for each document (D,)
-    labels=None,  # known labels: name -> a value for each document
+    labels=None,  # known labels: a value for each document, or name -> values, or a table
     facts=None,  # further facts to tell about the run: name -> value
     thumbnails=None,  # small pictures of the documents (D,), bytes of image files; None: made from the pictures
     groups=None,  # group of each document (D,), or name -> groups: their shares of each topic get a tab
@@ -963,9 +1053,13 @@ def report(
     from saetm.analysis import compose_model, timeline_model
     from saetm.merging import ward_tree
     from saetm.report import topic_dicts, write_report
-    docs, result, labels = self._documents(docs, "report"), self.result_, labels or {}
-    if not hasattr(labels, "keys"):
-        raise TypeError(f"labels must be a dict, name -> a value for each document, got a {type(labels).__name__}")
+    docs, result = self._documents(docs, "report"), self.result_
+    if labels is None: labels = {}
+    if isinstance(labels, (str, bytes, set)) or not hasattr(labels, "__iter__"):
+        raise TypeError(f"labels must be a value for each document, or a dict, name -> values, got a "
+                        f"{type(labels).__name__}")
+    if not hasattr(labels, "columns") and (not hasattr(labels, "keys") or hasattr(labels, "dtype")):
+        labels = {str(getattr(labels, "name", None) or "label"): plain_list(labels)}           # a list or a column
     group_name, groups = _one(groups)
     check_columns(len(docs), titles=titles, thumbnails=thumbnails, positions=positions, groups=groups, times=times,
                   **{f"labels[{name!r}]": labels[name] for name in labels.keys()})
@@ -974,7 +1068,8 @@ def report(
     if thumbnails is None and self.images_ is not None: thumbnails = self.make_thumbnails()
     def cosine(row, topic): return float(self.directions_[row] @ result.centroids[topic])
     shown = 5 if thumbnails is None else 24
-    representative = [[(int(row), docs[row], cosine(row, t)) for row in self.representative_rows(t, shown)]
+    texts = docs if self.image_check_ is None else None
+    representative = [[(int(row), docs[row], cosine(row, t)) for row in self.representative_rows(t, shown, texts)]
                       for t in range(len(result.sizes))]
     topics = topic_dicts(self.word_weights_, self.vocabulary_, result.sizes, self.custom_labels_,
                          representative=representative, coverage=result.coverage, probability=result.probability,
@@ -1179,11 +1274,18 @@ def save(
     "Write the model to a folder; nothing is pickled, and no text of a document is written unless asked for."
     from saetm.judges import save_names
     self._fitted("save", "result_")
+    if Path(path).is_file(): raise FileExistsError(f"{path} is a file; a model is saved to a folder: name another one")
     run = Run(path)
     for name in ("stamp.json", "documents.json"): (run / name).unlink(missing_ok=True)       # until all is written
     self._save_features(run)
     topics = run / "topics" / str(self.n_topics_)
     save_topics(topics, self.result_, self.vocabulary_)
+    (topics / "merged.npz").unlink(missing_ok=True)
+    if self.merged_ is not None:
+        fine, of_fine = self.merged_
+        kept = {name: getattr(fine, name) for name in ("topic_of", "centroids", "kappa", "sizes")}
+        save_arrays(topics / "merged.npz", **kept, of_fine=of_fine)
+        sparse.save_npz(topics / "merged_shares.npz", fine.shares)
     if self.names_ is None: (topics / "names.json").unlink(missing_ok=True)
     else: save_names(topics, self.names_)
     if documents: write_json(run / "documents.json", self._documents(None, "save"))
@@ -1251,7 +1353,7 @@ def stamp_run(
     n_topics,          # its number of topics
 ):
     "Note the content of all files that make up a model."
-    run.stamp(".", {}, "bow/*", "embeddings/*", "sae/*", "emission/*", f"topics/{n_topics}/*", "settings.json",
+    Run(run).stamp(".", {}, "bow/*", "embeddings/*", "sae/*", "emission/*", f"topics/{n_topics}/*", "settings.json",
               "documents.json")
 
 
@@ -1271,6 +1373,18 @@ def write_settings(
     write_json(Path(folder) / "settings.json", dict(saetm=__version__, params=params, encoder_can_be_loaded=by_name))
 
 
+def check_version(
+    written,           # version that wrote a file, such as "0.1.0"
+    path,              # the file
+):
+    "Raise if a newer version of saetm wrote a file."
+    from saetm import __version__
+    def numbers(version): return [int(n) for n in re.findall(r"\d+", str(version))[:3]]
+    if numbers(written) > numbers(__version__):
+        raise ValueError(f"{path} was written by saetm {written}, which is newer than this {__version__}: "
+                         "update with `pip install -U saetm`")
+
+
 def read_settings(
     folder,            # folder of a run
 ) -> dict:             # parameters of SAETM
@@ -1278,11 +1392,15 @@ def read_settings(
     Run(folder).exists()
     path = Path(folder) / "settings.json"
     stored = read_json(path, "delete it and give your settings to the commands again")
+    check_version(stored.get("saetm"), path)
     params = dict(stored["params"])
     unknown = sorted(set(params) - set(inspect.signature(SAETM).parameters))
     if unknown:
         raise ValueError(f"{path} has a setting {unknown[0]!r} that this version does not know: fit the model again")
     if not stored["encoder_can_be_loaded"]: params["encoder"] = None
+    unknown = sorted(set(params["recipe"]) - set(Recipe._fields))
+    if unknown:
+        raise ValueError(f"{path} has a recipe with {unknown[0]!r}, which this version does not know: fit again")
     return {**params, "recipe": Recipe(**params["recipe"])}
 
 # %% ../nbs/34_model.ipynb #07b00005s1
@@ -1305,12 +1423,15 @@ def load(
     "Read a model from a folder."
     from saetm.judges import load_names
     check_device(device)
+    if Path(path).is_file():
+        raise NotADirectoryError(f"{path} is a file; a model is the folder that `save` wrote")
     run = Run(path)
+    settings = read_settings(run) if (run / "settings.json").exists() else {}
     run.check(".")
-    model = cls(**{**read_settings(run), "device": device}).open_features(run)
+    model = cls(**{**settings, "device": device}).open_features(run)
     if (run / "documents.json").exists(): model.documents_ = read_json(run / "documents.json")
     topics = run / "topics" / str(model.n_topics)
-    model._use(load_topics(topics), load_names(topics))
+    model._use(load_topics(topics), load_names(topics), load_merged(topics))
     return model
 
 @patch

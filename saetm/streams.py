@@ -21,8 +21,8 @@ import numpy as np
 from scipy import sparse
 
 from .corpus import (BagOfWords, Table, _check_language, _check_vocabulary, _document_bounds, _nothing_left,
-                          atomic_path, count_parts, load_bow, move_columns, read_bow, read_json, save_bow,
-                          source_files, write_json, write_vocabulary)
+                          atomic_path, count_parts, is_blank, load_bow, move_columns, read_bow, read_json, save_bow,
+                          source_files, valid_text, word_rules, write_json, write_vocabulary)
 from .embedding import _add_document, documents_checksum
 from .ranks import check_shared, broadcast, is_first, part, size, wait
 from .sparse_files import collect_rows, column_nnz, open_sparse, read_manifest
@@ -61,7 +61,7 @@ class DocumentStream:
             if not isinstance(doc, str):
                 raise TypeError(f"documents must be strings; the one at position {length - 1} of {self.name} is "
                                 f"{type(doc).__name__}")
-            full = full or not (not doc or doc.isspace())
+            full = full or not is_blank(doc)
             _add_document(digest, doc)
         if not length: raise ValueError(f"there are no documents in {self.name}")
         if not full: raise ValueError(f"all {length} documents of {self.name} are empty")
@@ -79,7 +79,7 @@ def stream_documents(
         raise TypeError(f"documents are streamed from files and data sets, got a {type(source).__name__}; "
                         "lists are in memory already")
     table = Table(source, split)
-    stream = DocumentStream(lambda: table.documents(text), table.name)
+    stream = DocumentStream(lambda: map(valid_text, table.documents(text)), table.name)
     # rank 0 reads them for all
     stream.length, stream.checksum = broadcast([stream.check().length, stream.checksum] if is_first() else None)
     return stream
@@ -176,15 +176,16 @@ def _count_missing(docs, folder, todo, part_docs, n_jobs, arguments, on_step):
 # %% ../nbs/08_streams.ipynb #1eb7355d
 def _parts_table(folder, n_parts, most_words):
     "Gather the words of all parts: table of document frequencies, stop words met, documents without text, settings."
-    table, stops, n_empty, languages = WordTable(folder, most_words), set(), 0, []
+    table, stops, n_empty, languages, left_out = WordTable(folder, most_words), set(), 0, [], Counter()
     for path in folder.glob("words-*.jsonl"): path.unlink()
     for i in range(n_parts):
         about = read_json(folder / f"{i:05d}.json")
         table.add(about["words"], about["doc_freq"])
         stops.update(about["settings"]["stop_words_met"]); n_empty += about["n_empty"]
-        languages.append(about["settings"].get("languages", {}))
+        languages.append(about["settings"].get("languages", {})); left_out.update(about["settings"]["left_out"])
     _check_language(about["settings"]["language"], languages)
     settings = {name: about["settings"][name] for name in ("tokenizer", "language", "lemmas", "vocabulary")}
+    settings["left_out"] = dict(sorted(left_out.items()))
     return table, stops, n_empty, settings
 
 # %% ../nbs/08_streams.ipynb #00ae5234
@@ -237,9 +238,9 @@ def count_to_shards(
     parts, n_parts, todo = folder / "parts", -(-n_docs // part_docs), None
     if is_first():
         counted = dict(documents=checksum or documents_checksum(docs), part_docs=part_docs, vocabulary=vocabulary)
-        how = dict(tokenizer=str(words.tokenizer), language=words.language, lemmas=words.lemmas)
+        how = {**word_rules(words), "tokenizer": str(words.tokenizer)}
         todo = _missing_parts(parts, n_parts, {**counted, **how})
-    how = vocabulary, words.tokenizer, words.language, words.lemmas
+    how = vocabulary, *word_rules(words).values()
     _count_missing(docs, parts, broadcast(todo), part_docs, n_jobs, how, on_step)
     pruning = words.min_df, words.max_df, words.max_words
     bow = _join_parts(folder, parts, n_parts, n_docs, vocabulary, most_words, *pruning) if is_first() else None

@@ -484,7 +484,7 @@ def test_numbers_of_topics_and_words_to_draw_out_of_range(fitted, value):
 
 @pytest.mark.parametrize("given, told", [
     (dict(bins=0, times=[1999] * N_DOCS), "bins must be at least 1, got 0"), (dict(times=[1999]), "times must have one entry for each document: expected 120, got 1"),
-    (dict(titles=["a"]), "titles must have one entry for each document: expected 120, got 1"), (dict(labels=ALIKE), "labels must be a dict, .*, got a list"),
+    (dict(titles=["a"]), "titles must have one entry for each document: expected 120, got 1"), (dict(labels="kind"), "labels must be a value for each document, or a dict, .*, got a str"),
     (dict(labels=dict(kind=["a"])), r"labels\['kind'\] must have one entry for each document: expected 120, got 1"), (dict(groups=["a"]), "groups must have one entry for each document"),
 ], ids=str)
 def test_a_report_is_refused_before_its_map_is_laid_out(monkeypatch, fitted, tmp_path, given, told):
@@ -608,7 +608,7 @@ def test_an_empty_vocabulary_tells_the_counts_and_what_to_relax(command, tmp_pat
 CALLS = {   # every public method that needs a fitted model, with arguments it would take
     "name_topics": (), "set_topic_labels": ({0: "engines"},), "visualize_topics": (), "visualize_documents": (), "visualize_hierarchy": (), "visualize_barchart": (),
     "visualize_heatmap": (), "visualize_topics_over_time": (None,), "visualize_topics_per_class": (None,),
-    "set_n_topics": (3,), "transform": (DOCS,), "score": (DOCS,), "check_same_documents": (DOCS, "check_same_documents"), "get_topic_info": (), "get_topic": (0,), "get_topics": (), "representative_rows": (0,), "get_representative_docs": (),
+    "set_n_topics": (3,), "merge_topics": ([[0, 1]],), "transform": (DOCS,), "score": (DOCS,), "check_same_documents": (DOCS, "check_same_documents"), "get_topic_info": (), "get_topic": (0,), "get_topics": (), "representative_rows": (0,), "get_representative_docs": (),
     "get_representative_images": (), "contact_sheet": (), "make_thumbnails": (), "get_document_info": (), "find_topics": ("engine",), "hierarchy": ([2, 3],), "get_features": (), "novelty": (DOCS,), "compare": (None,), "choose_n_topics": (), "topics_per_class": (DOCS, DOCS), "topics_over_time": (DOCS, range(N_DOCS)), "report": ("report.html",), "save": ("model",), "push_to_hub": ("user/name",),
 }
 FREE = {"fit", "fit_transform", "get_params", "set_params", "load", "from_pretrained", "use_features", "open_features", "get_metadata_routing"}

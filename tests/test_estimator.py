@@ -1,6 +1,8 @@
 """SAETM is a scikit-learn estimator: clone, pipelines, grid search and checks of being fitted."""
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError as SklearnNotFitted
 from sklearn.model_selection import GridSearchCV
@@ -9,6 +11,8 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
 from saetm import SAETM
+from saetm.embedding import open_embeddings
+from saetm.model import save_embeddings
 from test_bad_input import DOCS, EMB, CountingEncoder, SMALL
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -25,7 +29,8 @@ def test_a_clone_has_the_settings_and_nothing_that_was_learned():
     check_is_fitted(model)
 
 
-@pytest.mark.parametrize("labels", [list("ab") * 60, np.arange(120) % 2, np.eye(2, dtype=int)[np.arange(120) % 2]])
+@pytest.mark.parametrize("labels", [list("ab") * 60, np.arange(120) % 2, np.eye(2, dtype=int)[np.arange(120) % 2],
+                                    np.eye(9, dtype=bool)[np.arange(120) % 9], np.linspace(0, 1, 120), list(range(120))])
 def test_a_pipeline_may_pass_labels_which_are_not_used(labels):
     pipeline = Pipeline([("lower", FunctionTransformer(lambda docs: [doc.lower() for doc in docs])), ("topics", small())])
     topics, shares = pipeline.fit_transform(DOCS, labels)
@@ -33,9 +38,21 @@ def test_a_pipeline_may_pass_labels_which_are_not_used(labels):
     assert pipeline.transform(DOCS[:5])[0] == topics[:5]
 
 
-def test_embeddings_in_the_place_of_labels_are_refused():
-    for given in (EMB, EMB.tolist(), "emb.npy"):
-        with pytest.raises(TypeError, match="give embeddings by name"): small().fit(DOCS, given)
+@pytest.mark.parametrize("kind", ["array", "list", "frame", "column", "tensor", "file", "folder", "shards"])
+def test_the_second_argument_may_be_the_embeddings(tmp_path, kind):
+    np.save(tmp_path / "emb.npy", EMB)
+    save_embeddings(tmp_path / "shards", EMB, None, None, 50)
+    given = dict(array=EMB, list=EMB.tolist(), frame=pd.DataFrame(EMB), column=pd.Series(list(EMB)),
+                 tensor=torch.from_numpy(EMB), file=str(tmp_path / "emb.npy"), folder=tmp_path / "shards",
+                 shards=open_embeddings(tmp_path / "shards"))[kind]
+    topics, _ = small(encoder=None).fit_transform(DOCS, given)
+    assert topics == small(encoder=None).fit(DOCS, embeddings=EMB).topics_.tolist()
+
+
+def test_a_second_argument_that_may_be_either_is_refused():
+    with pytest.raises(TypeError, match=r"shape \(120, 4\), which may be embeddings or labels.*give embeddings by name"):
+        small().fit(DOCS, EMB[:, :4])
+    with pytest.raises(TypeError, match="embeddings were given twice"): small().fit(DOCS, EMB, embeddings=EMB)
 
 
 def test_a_grid_search_compares_how_well_words_are_predicted():
