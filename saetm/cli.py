@@ -644,7 +644,8 @@ def run_facts(
         facts["embeddings"] = " x ".join(map(str, open_embeddings(run / "embeddings").shape))
     if (run / "sae" / "settings.json").exists():
         about = read_json(run / "sae" / "settings.json")
-        facts["sae"] = f"{about['architecture']}, F = {about['n_latents']}, k = {about['k']}"
+        source = f"{about['source']}: " if about.get("source") else ""
+        facts["sae"] = f"{source}{about['architecture']}, F = {about['n_latents']}, k = {about['k']}"
         measured = about.get("report", {})
         facts |= {
             name: round(measured[name], 4)
