@@ -2,7 +2,7 @@
 
     python bench/fit.py [--folder runs/benchmark] [--corpus wikipedia] [--n-topics 50] [--rounds 3]
 
-`saetm`: SAETM(n_topics=T).fit with its SAE trained. `bertopic_kmeans`: BERTopic with k-means on the embeddings
+`saetm`: SAETM(n_topics=T).fit with the foundation SAE; `saetm_trained`: with an SAE trained. `bertopic_kmeans`: BERTopic with k-means on the embeddings
 as they are. `bertopic`: BERTopic's default, UMAP and HDBSCAN. Prints as `ratio` the CPU seconds of saetm over those of
 bertopic_kmeans, and as `to_default` over those of BERTopic's default. Embeddings as `saetm benchmark` prepares them.
 """
@@ -20,7 +20,7 @@ def fit(model, folder, corpus, n_topics):
     from saetm.embedding import open_embeddings
     docs = read_source(corpus)[0]
     emb = np.asarray(open_embeddings(f"{folder}/corpora/{prepare_corpus(folder, corpus)}/embeddings"), np.float32)
-    if model == "saetm": made = SAETM(n_topics, encoder=None)
+    if model.startswith("saetm"): made = SAETM(n_topics, sae="auto" if model == "saetm" else None)
     else:
         from bertopic import BERTopic
         from bertopic.dimensionality import BaseDimensionalityReduction
@@ -43,7 +43,7 @@ def main():
     if args.model: return fit(args.model, args.folder, args.corpus, args.n_topics)
     found, environment = {}, {**os.environ, "OMP_WAIT_POLICY": "passive"}
     for _ in range(args.rounds):
-        for model in ("saetm", "bertopic_kmeans", "bertopic"):
+        for model in ("saetm", "saetm_trained", "bertopic_kmeans", "bertopic"):
             command = [sys.executable, __file__, "--model", model, "--folder", args.folder, "--corpus", args.corpus,
                        "--n-topics", str(args.n_topics)]
             out = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout

@@ -179,7 +179,8 @@ def merge_features(
     if not live.any(): raise ValueError("no feature is live and has words: there is nothing to merge")
     points = prepare_vectors(vectors, weights) if centre else vectors.vectors
     topic_of = np.full(theta.shape[1], -1)
-    topic_of[live] = cluster_features(points[live], weights[live], n_topics, seed)
+    starts = 10 if theta.shape[0] < 500 else 1           # few documents: one unlucky start shows, and ten cost nothing
+    topic_of[live] = cluster_features(points[live], weights[live], n_topics, seed, starts)
     return _adopt(topic_of, theta, n_topics)
 
 # %% ../nbs/30_merging.ipynb #a3e94612

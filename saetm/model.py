@@ -305,6 +305,10 @@ def choose_sae(
     if model.sae is None or by_default and (pictures or changed): return None
     sae = find_foundation(model.encoder, emb) if by_default else open_sae(model.sae)
     if sae is None: return None
+    reads = next((encoder for encoder, name in FOUNDATIONS.items() if name == sae.name), None)
+    if reads and model.encoder is not None and encoder_name(model.encoder) != reads:
+        raise ValueError(f"{sae.name} is an SAE for embeddings of {reads}, and the model's encoder is "
+                         f"{encoder_name(model.encoder)}: give encoder={reads!r}, or sae=None to train one")
     sae = copy(sae)                                            # the same weights; an SAE of the caller stays as it is
     sae.source = source_name(sae, model.sae)
     return sae
