@@ -10,9 +10,10 @@ __all__ = ['Shuffle', 'pick_from', 'hold', 'read_into', 'sae_loss', 'average_ove
 
 # %% ../nbs/14_training.ipynb #827f29cc
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple
 
 import numpy as np
@@ -121,9 +122,12 @@ def read(self:Shuffle, key):
                        for _ in range(2)]
     self.tables.reverse()
     if self.device.type == "cuda": torch.cuda.current_stream(self.device).synchronize()  # it may still be copied from
-    (rows, order), pool = self.rows(*key), ThreadPoolExecutor(1, "saetm-read-ahead")
-    coming = pool.submit(read_into, self.tables[0][:len(rows)], self.emb, rows, order)
-    pool.shutdown(wait=False)                                       # the thread ends with its work
+    (rows, order), coming = self.rows(*key), Future()
+    table = self.tables[0][:len(rows)]
+    def work():
+        try: coming.set_result(read_into(table, self.emb, rows, order))
+        except BaseException as error: coming.set_exception(error)
+    Thread(target=work, name="saetm-read-ahead", daemon=True).start()    # a daemon: the program may end meanwhile
     return key, coming
 
 # %% ../nbs/14_training.ipynb #0a5ee175

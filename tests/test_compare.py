@@ -115,7 +115,7 @@ def test_documents_without_a_group_take_no_part(command, run, tmp_path):
     (["compose", "--groups", "side", "--measure", "size"], "measure must be largest, share, active, got 'size'"),
     (["compose", "--groups", "side", "--n-topics", "1"], "n_topics must be a whole number of 2 or more, got 1"),
     (["timeline", "--dates", "date", "--bins", "2010", "1990"], "bins must begin one after the other"),
-    (["timeline", "--dates", "date", "--bins", "month"], "bins must be year, decade"),
+    (["timeline", "--dates", "date", "--bins", "fortnight"], "bins must be year, decade"),
     (["timeline", "--dates", "date", "--bins=0"], "bins must be at least 1, got 0"), (["timeline", "--dates", "date", "--bins=-3"], "bins must be at least 1, got -3"),
     (["timeline", "--dates", "date", "--bins", "2.5"], "bins must be a whole number, got 2.5"), (["timeline", "--dates", "date", "--bins", "none"], "bins must be year, decade"),
     (["timeline", "--dates", "date", "--bins", "1800", "1850"], "no document has a time in the bins, 1800 to 1850; the times are "),
