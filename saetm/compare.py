@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['mean_shares', 'compare_shares', 'Comparison', 'check_same_sae', 'feature_names', 'feature_words', 'topic_mass',
-           'compare_models', 'surprise', 'Novelty', 'find_novelty', 'format_comparison', 'write_comparison']
+           'compare_models', 'neighbour_distance', 'Novelty', 'find_novelty', 'format_comparison', 'write_comparison']
 
 # %% ../nbs/73_compare.ipynb #73c00004
 from pathlib import Path
@@ -175,17 +175,27 @@ def _join(a, b):
                        q=correct_p(stacked["p"]), notes=[], measure="share")
 
 # %% ../nbs/73_compare.ipynb #73c00017
-def surprise(
-    theta,             # shares of documents (n, F), CSR, rows sum to 1
-    corpus,            # mean share of each feature in a corpus (F,)
-) -> np.ndarray:       # novelty of each document (n,), in nats, 0 or more
-    "Measure what it costs to say documents in the features of a corpus."
-    return theta @ -np.log(corpus + 1e-5)
+def neighbour_distance(
+    emb,               # embeddings (n, d)
+    corpus,            # embeddings of the corpus (D, d)
+    n: int = 10,       # nearest documents
+    own: bool = False, # `emb` are rows of the corpus: the nearest, themselves, does not count
+) -> np.ndarray:       # 1 - mean cosine with the nearest (n,), in 0..2; 0 for a row of zeros
+    "Measure how far documents are from a corpus."
+    def unit(x): return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    corpus, n = unit(np.asarray(corpus, np.float32)), min(n + own, len(corpus))
+    found = np.zeros(len(emb))
+    for start in range(0, len(emb), 1024):
+        rows = np.asarray(emb[start:start + 1024], np.float32)
+        nearest = -np.partition(-(unit(rows) @ corpus.T), n - 1, axis=1)[:, :n]
+        nearest = np.sort(nearest, axis=1)[:, :n - 1] if own and n > 1 else nearest
+        found[start:start + 1024] = np.where(rows.any(1), 1 - nearest.mean(1), 0)
+    return found
 
 
 class Novelty(NamedTuple):
     "How new documents are to a model's corpus."
-    novelty: np.ndarray      # surprise of each document (n,), in nats
+    novelty: np.ndarray      # distance of each document from the corpus (n,), in 0..2
     threshold: float         # documents above are new
     cluster: np.ndarray      # cluster of each document (n,), -1 for none
     table: object            # DataFrame, a row for each cluster: Cluster, Count, Novelty, Words, Features, Example
@@ -203,13 +213,15 @@ def find_novelty(
     model._fitted("novelty", "result_")
     check_range(quantile, "quantile", 0, 1); check_count(min_docs, "min_docs"); check_range(distance, "distance", 0, 2)
     emb = np.asarray(model._embeddings(docs, embeddings)[:])
-    theta = theta_from_acts(encode_sparse(model.sae_, emb, attribution=model.recipe_.attribution))
-    corpus = np.asarray(model.theta_.mean(0)).ravel()
-    novelty, threshold = surprise(theta, corpus), float(np.quantile(surprise(model.theta_, corpus), quantile))
+    rows = np.unique(np.linspace(0, len(model.topics_) - 1, 20_000).astype(int))             # of a large corpus, some
+    corpus = np.asarray(model.embeddings_[rows], np.float32)
+    some = corpus[::max(1, len(rows) // 5000)]
+    novelty, known = neighbour_distance(emb, corpus), neighbour_distance(some, corpus, own=True)
+    threshold = float(np.quantile(known, quantile))
     fresh = np.argsort(-novelty, kind="stable")[:min(int((novelty > threshold).sum()), 5000)]      # pairs are compared
     cluster = np.full(len(emb), -1)
     cluster[fresh] = _cluster(centre_rows(emb[fresh], model.mean_), distance, min_docs)
-    return Novelty(novelty, threshold, cluster, _describe_clusters(model, docs, theta, novelty, cluster, corpus))
+    return Novelty(novelty, threshold, cluster, _describe_clusters(model, docs, emb, novelty, cluster))
 
 
 def _cluster(directions, distance, min_docs):
@@ -223,10 +235,12 @@ def _cluster(directions, distance, min_docs):
     return np.where(sizes[labels] >= min_docs, rank[labels], -1)
 
 # %% ../nbs/73_compare.ipynb #73c00019
-def _describe_clusters(model, docs, theta, novelty, cluster, corpus):
+def _describe_clusters(model, docs, emb, novelty, cluster):
     "Tabulate clusters of new documents: size, words, the features that are new, an example."
     import pandas as pd
     rows, names = [], feature_names(model)
+    theta = theta_from_acts(encode_sparse(model.sae_, emb, attribution=model.recipe_.attribution))
+    corpus = np.asarray(model.theta_.mean(0)).ravel()
     present = cluster.max() >= 0 and count_words(docs, min_df=1, max_df=1.0, language=model.settings_["language"])
     for number in range(cluster.max() + 1):
         own = np.flatnonzero(cluster == number)
