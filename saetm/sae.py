@@ -12,7 +12,6 @@ __all__ = ['ACTIVATIONS', 'ROW_NORMS', 'topk_acts', 'batch_topk_acts', 'threshol
 import json
 import numbers
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from .corpus import atomic_path, read_json, write_json
+from .corpus import atomic_path, write_json
 from .ranks import gather, mean_over_ranks, size, total
 
 # %% ../nbs/12_sae.ipynb #399433ff
