@@ -259,7 +259,7 @@ def same_meaning(out, n_features=100, n_others=4, seed=0):
     for one, other in (("news", "tweets"), ("news", "speeches"), ("tweets", "speeches")):
         a, b = found[one], found[other]
         active = [np.diff(model.theta_.tocsc().indptr) for model in (a, b)]
-        words = [feature_words(model, 8) for model in (a, b)]
+        words = [feature_words(model.emission_, model.vocabulary_, 8) for model in (a, b)]
         usable = [k for k in range(a.sae_.n_latents) if min(len(words[0][k]), len(words[1][k])) >= 5]
         chosen = sorted(usable, key=lambda k: -min(active[0][k], active[1][k]))[:n_features]
         vectors = [embed([" ".join(side[k]) for k in chosen], "wordllama") for side in words]
@@ -279,12 +279,7 @@ def learn_features(sae, texts, emb):
     "Return the words, the name and the share of each feature, learned on the texts of training."
     bow = count_words(texts, min_df=20, max_words=30_000)
     theta, fit, _ = interpret_features(sae, emb, bow)
-    share, emission, background = np.asarray(theta.mean(0)).ravel(), fit.emission, fit.background
-    words = []
-    for feature in range(sae.n_latents):
-        row = emission[[feature]]
-        lift = row.data * np.log(row.data / background[row.indices])
-        words.append([bow.vocabulary[row.indices[i]] for i in np.argsort(-lift, kind="stable")[:10] if lift[i] > 0])
+    share, words = np.asarray(theta.mean(0)).ravel(), feature_words(fit, bow.vocabulary, 10)
     return pd.DataFrame(dict(Id=[feature_id(sae, feature) for feature in range(sae.n_latents)],
                              Name=[", ".join(row[:3]) for row in words], Words=[" ".join(row) for row in words],
                              Share=share.round(6)))

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse, stats
 
-from .analysis import Composition, correct_p, plot_composition, topic_names
-from .corpus import atomic_path, count_words
-from .emission import theta_from_acts
+from .analysis import Composition, _write_result, correct_p, plot_composition, topic_names
+from .corpus import count_words
 from .foundation import FOUNDATIONS, describe_features, feature_id
-from .merging import centre_rows, sum_shares
-from .sae import check_count, check_range, encode_sparse
+from .merging import centre_rows, sum_shares, unit_rows
+from .model import encode_theta
+from .sae import check_count, check_range
 
 # %% ../nbs/73_compare.ipynb #73c00007
 def mean_shares(
@@ -110,21 +110,21 @@ def feature_names(
     "Name features: by the foundation, or by their words in the corpus."
     sae = model.sae_
     if sae.name in FOUNDATIONS.values(): return list(describe_features(sae.name).Name)
-    return [", ".join(words) for words in feature_words(model, 3)]
+    return [", ".join(words) for words in feature_words(model.emission_, model.vocabulary_, 3)]
 
 
 def feature_words(
-    model,             # fitted SAETM
+    fit,               # EmissionFit
+    vocabulary,        # words (V,)
     n: int = 8,        # words of each feature
 ) -> list:             # a list of words for each feature (F), empty where it has none
-    "List the words of each feature in a model's corpus, those above the background that weigh most."
-    emission, background = model.emission_.emission, model.emission_.background
-    found = []
+    "List the words of each feature, those above the background that weigh most."
+    emission, found = fit.emission, []
     for feature in range(emission.shape[0]):
         row = slice(*emission.indptr[feature:feature + 2])
         columns, values = emission.indices[row], emission.data[row]
-        weight = values * np.log(np.maximum(values, 1e-30) / background[columns])
-        found.append([model.vocabulary_[columns[i]] for i in np.argsort(-weight, kind="stable")[:n] if weight[i] > 0])
+        weight = values * np.log(np.maximum(values, 1e-30) / fit.background[columns])
+        found.append([vocabulary[columns[i]] for i in np.argsort(-weight, kind="stable")[:n] if weight[i] > 0])
     return found
 
 # %% ../nbs/73_compare.ipynb #73c0000e
@@ -157,7 +157,7 @@ def compare_models(
     if len(set(labels)) != 2: raise ValueError(f"labels must be two different names, got {labels!r}")
     ids = [f"{feature_id(a.sae_, k)} {name}" for k, name in enumerate(feature_names(a))]
     features = compare_shares(a.theta_, b.theta_, ids, labels, min_docs)
-    words = list(zip(feature_words(a, n_words), feature_words(b, n_words)))
+    words = list(zip(*(feature_words(model.emission_, model.vocabulary_, n_words) for model in (a, b))))
     names = [[str(getattr(name, "name", name)) for name in topic_names(model)] for model in (a, b)]
     topics = [compare_shares(topic_mass(model, a.theta_), topic_mass(model, b.theta_), own, labels, min_docs)
               for model, own in zip((a, b), names)]
@@ -182,12 +182,11 @@ def neighbour_distance(
     own: bool = False, # `emb` are rows of the corpus: the nearest, themselves, does not count
 ) -> np.ndarray:       # 1 - mean cosine with the nearest (n,), in 0..2; 0 for a row of zeros
     "Measure how far documents are from a corpus."
-    def unit(x): return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    corpus, n = unit(np.asarray(corpus, np.float32)), min(n + own, len(corpus))
+    corpus, n = unit_rows(np.asarray(corpus, np.float32)), min(n + own, len(corpus))
     found = np.zeros(len(emb))
     for start in range(0, len(emb), 1024):
         rows = np.asarray(emb[start:start + 1024], np.float32)
-        nearest = -np.partition(-(unit(rows) @ corpus.T), n - 1, axis=1)[:, :n]
+        nearest = -np.partition(-(unit_rows(rows) @ corpus.T), n - 1, axis=1)[:, :n]
         nearest = np.sort(nearest, axis=1)[:, :n - 1] if own and n > 1 else nearest
         found[start:start + 1024] = np.where(rows.any(1), 1 - nearest.mean(1), 0)
     return found
@@ -238,21 +237,22 @@ def _cluster(directions, distance, min_docs):
 def _describe_clusters(model, docs, emb, novelty, cluster):
     "Tabulate clusters of new documents: size, words, the features that are new, an example."
     import pandas as pd
-    rows, names = [], feature_names(model)
-    theta = theta_from_acts(encode_sparse(model.sae_, emb, attribution=model.recipe_.attribution))
-    corpus = np.asarray(model.theta_.mean(0)).ravel()
-    present = cluster.max() >= 0 and count_words(docs, min_df=1, max_df=1.0, language=model.settings_["language"])
+    rows, columns = [], ["Cluster", "Count", "Novelty", "Words", "Features", "Example"]
+    if cluster.max(initial=-1) < 0: return pd.DataFrame(rows, columns=columns)
+    names, corpus = feature_names(model), np.asarray(model.theta_.mean(0)).ravel()
+    theta = encode_theta(model.sae_, emb, model.recipe_.attribution)
+    present = count_words(docs, min_df=1, max_df=1.0, language=model.settings_["language"])
+    everywhere = np.asarray((present.counts > 0).mean(0)).ravel()
     for number in range(cluster.max() + 1):
         own = np.flatnonzero(cluster == number)
         inside = np.asarray((present.counts[own] > 0).mean(0)).ravel()
-        everywhere = np.asarray((present.counts > 0).mean(0)).ravel()
         words = np.argsort(-inside * np.log((inside + 1e-12) / everywhere), kind="stable")[:8]
         share = np.asarray(theta[own].mean(0)).ravel()
         features = np.argsort(-share * np.log((share + 1e-12) / (corpus + 1e-5)), kind="stable")[:3]
         rows.append(dict(Cluster=number, Count=len(own), Novelty=novelty[own].mean(),
                          Words=" ".join(present.vocabulary[w] for w in words),
                          Features="; ".join(names[k] for k in features), Example=docs[own[novelty[own].argmax()]]))
-    return pd.DataFrame(rows, columns=["Cluster", "Count", "Novelty", "Words", "Features", "Example"])
+    return pd.DataFrame(rows, columns=columns)
 
 # %% ../nbs/73_compare.ipynb #73c0001e
 def format_comparison(
@@ -277,19 +277,5 @@ def write_comparison(
     found: Comparison,       # what to write
 ) -> Path:                   # the folder
     "Write comparison.md, a figure of the topics, and tables of topics and features."
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, table in dict(topics=found.topic_frame(), features=found.feature_frame()).items():
-        with atomic_path(folder / f"comparison_{name}.csv") as path: table.to_csv(path, index=False)
-    with atomic_path(folder / "comparison.md") as path: path.write_text(format_comparison(found), encoding="utf8")
-    if found.topics.found():
-        ax = plot_composition(found.topics, n_topics=12)
-        with atomic_path(folder / "comparison.png") as path: _save_figure(path, ax)
-    return folder
-
-
-def _save_figure(path, ax):
-    "Write a figure and close it."
-    import matplotlib.pyplot as plt
-    ax.figure.savefig(path, dpi=150, format="png", bbox_inches="tight")
-    plt.close(ax.figure)
+    frames = {"_topics": found.topic_frame(), "_features": found.feature_frame()}
+    return _write_result(folder, "comparison", frames, format_comparison(found), plot_composition, found.topics)

@@ -418,9 +418,8 @@ def _check(self:SAETM, docs, embeddings, pictures=False):
     docs = check_documents(docs)
     check_device(self.device)
     if len(docs) < 2: raise ValueError(f"topics need at least 2 documents, got {len(docs)}")
-    sae = choose_sae(self, pictures=pictures)
     if embeddings is not None: embeddings = check_embeddings(open_embeddings(embeddings), len(docs))
-    if embeddings is not None and self.sae == "auto": sae = choose_sae(self, embeddings, pictures)
+    sae = choose_sae(self, embeddings, pictures)
     if embeddings is not None and sae is not None: check_width(sae, embeddings)
     n_latents = check_model(self, None if embeddings is None else embeddings.shape[1], sae)
     if self.n_topics != "auto": check_n_topics(self.n_topics, n_latents)
@@ -1008,7 +1007,8 @@ def get_features(
     import pandas as pd
     from saetm.compare import feature_names, feature_words
     self._fitted("get_features", "result_")
-    share, words = np.asarray(self.theta_.mean(0)).ravel(), feature_words(self, check_count(n_words, "n_words"))
+    share = np.asarray(self.theta_.mean(0)).ravel()
+    words = feature_words(self.emission_, self.vocabulary_, check_count(n_words, "n_words"))
     table = pd.DataFrame(dict(Id=[feature_id(self.sae_, k) for k in range(len(share))], Name=feature_names(self),
                               Words=[" ".join(row) for row in words], Share=share, Topic=self.result_.topic_of))
     return table[share > 0].sort_values("Share", ascending=False, kind="stable")
