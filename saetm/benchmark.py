@@ -30,7 +30,7 @@ from .evaluation import score_documents, score_words
 from .judges import judge_parts, make_judge
 from .figures import write_names
 from .metrics import markdown_table, token_sequences
-from .model import SAETM, interpret_features
+from .model import SAETM, choose_sae, interpret_features
 from .run import Run
 from .sae import load_sae, save_sae
 from .sae_fitting import fit_sae
@@ -46,7 +46,7 @@ __all__ = ['OWN_MODELS', 'SHOWN', 'benchmark_models', 'Cell', 'plan_cells', 'rea
            'plot_words_documents', 'plot_granularity', 'plot_cost']
 
 # %% ../nbs/66_benchmark.ipynb #bf4d326c
-OWN_MODELS = {"saetm": "saetm", "saetm-paper": "paper"}     # name in a benchmark -> recipe
+OWN_MODELS = {"saetm": {}, "saetm-trained": dict(sae=None), "saetm-paper": dict(recipe="paper", sae=None)}   # settings
 
 def benchmark_models() -> list[str]:   # names a benchmark takes
     "List the models: saetm's own, then every registered baseline."
@@ -198,14 +198,17 @@ def fit_own(
     cells,             # cells of saetm's own models, of one corpus and one seed
     corpus,            # Corpus
     settings,          # model -> its settings
-    folder,            # where to keep the SAE
+    folder,            # where to keep a trained SAE
 ):                     # yields (cell, Fitted)
-    "Train one SAE, learn words once for each recipe, merge once for each number of topics."
+    "Open or train an SAE, learn words once for each model, merge once for each number of topics."
     for name in dict.fromkeys(cell.model for cell in cells):
         given = settings.get(name, {})
-        model = SAETM(2, recipe=OWN_MODELS[name], seed=cells[0].seed, **given)
-        sae, once = _trained_sae(folder, corpus, model, given)
-        watch = Stopwatch()
+        model = SAETM(2, seed=cells[0].seed, **{"encoder": corpus.about["encoder"], **OWN_MODELS[name], **given})
+        watch, once = Stopwatch(), dict.fromkeys(("cpu_seconds", "wall_seconds"), 0.0)
+        sae = choose_sae(model, corpus.emb)
+        if sae is None:
+            sae, once = _trained_sae(folder, corpus, model, given)
+            watch.lap()
         words = interpret_features(sae, corpus.emb, corpus.bow, model.recipe, seed=model.seed,
                                    **settings_of(model, EmissionSettings))
         model.use_features(sae, corpus.bow, corpus.emb, words)
@@ -266,8 +269,8 @@ def cell_stamp(
     settings,          # model -> settings given
 ) -> dict:             # what the cell is made from
     "Name what decides a cell's result."
-    given = settings.get(cell.model, {})
-    full = given if cell.model in OWN_MODELS else {**find_baseline(cell.model).defaults, **given}
+    usual = OWN_MODELS[cell.model] if cell.model in OWN_MODELS else find_baseline(cell.model).defaults
+    full = {**usual, **settings.get(cell.model, {})}
     stamp = dict(checksum=about["checksum"], encoder=about["encoder"], counted=about["settings"], settings=full)
     return json.loads(json.dumps(stamp, default=str))
 
@@ -656,7 +659,7 @@ def model_colours(
     "Give every model a colour that is the same in all figures; saetm's own are dark."
     from matplotlib import colormaps
     rivals = [name for name in dict.fromkeys([*BASELINES, *table.model]) if name not in OWN_MODELS]
-    return {"saetm": "black", "saetm-paper": "0.45",
+    return {"saetm": "black", "saetm-trained": "0.3", "saetm-paper": "0.55",
             **{name: colormaps["tab20"](i % 20) for i, name in enumerate(rivals)}}
 
 def _seed_range(groups, name):
