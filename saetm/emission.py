@@ -221,9 +221,10 @@ def _expected_counts(gradient, by_word, background, keep_places):
     data, indices = np.empty(ends[-1], np.float32), np.empty(ends[-1], np.int32)
     for part in _blocks(*gradient.shape, 2**22):
         at, here = slice(ends[part.start], ends[part.stop]), gradient[part]
-        places = np.nonzero(here)
-        before = background[part, None] if by_word is None else by_word[part].toarray()
-        indices[at], data[at] = places[1], (here * before)[places]
+        where, count = np.flatnonzero(here), np.diff(ends[part.start:part.stop + 1])
+        np.subtract(where, np.repeat(np.arange(len(here)) * here.shape[1], count), out=indices[at], casting="unsafe")
+        before = np.repeat(background[part], count) if by_word is None else by_word[part].toarray().flat[where]
+        np.multiply(here.flat[where], before, out=data[at])
     return sparse.csr_matrix((data, indices, ends), shape=gradient.shape)
 
 # %% ../nbs/16_emission.ipynb #07c6488e

@@ -64,6 +64,6 @@ def find_foundation(
     sae = load_foundation(name)
     if emb is None: return sae
     if emb.shape[1] != sae.d_embed: return None
-    rows = np.unique(np.linspace(0, len(emb) - 1, 2048).astype(int))
+    rows = np.unique(np.linspace(0, len(emb) - 1, 512).astype(int))
     explained = measure_sae(sae, np.asarray(emb[rows])).explained_variance
     return sae if explained >= LEAST_EXPLAINED else None

@@ -11,6 +11,7 @@ __all__ = ['ACTIVATIONS', 'ROW_NORMS', 'topk_acts', 'batch_topk_acts', 'threshol
 # %% ../nbs/12_sae.ipynb #8ccae6e4
 import json
 import numbers
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -363,6 +364,22 @@ def set_threshold_(
     sae.threshold.copy_(best.min() if len(best) > n_kept else torch.zeros(()))
     return sae
 
+# %% ../nbs/12_sae.ipynb #108a81e1
+def _attribute(acts, x, W_dec):
+    "Turn activations (n, F), CSR, into attributions; `x` (n, d) are the inputs of the encoder, less `b_dec`."
+    x, W_dec = x.cpu(), W_dec.detach().cpu()
+    if torch.backends.mkl.is_available():
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
+            parts = map(torch.from_numpy, (acts.indptr, acts.indices, acts.data))
+            places = torch.sparse_csr_tensor(*parts, acts.shape, check_invariants=False)
+            product = torch.sparse.sampled_addmm(places, x, W_dec.T, beta=0).values().numpy()
+    else: product = (x @ W_dec.T).numpy()[np.repeat(np.arange(len(x)), np.diff(acts.indptr)), acts.indices]
+    shares = sp.csr_matrix((np.maximum(acts.data * product, 0), acts.indices, acts.indptr), acts.shape)
+    shares.eliminate_zeros()
+    return shares
+
+
 # %% ../nbs/12_sae.ipynb #108a81e2
 @torch.no_grad()
 def encode_sparse(
@@ -376,10 +393,9 @@ def encode_sparse(
     batch_size = max(1, min(check_count(batch_size, "batch_size"), 2**26 // sae.n_latents))
     parts = [sp.csr_matrix((0, sae.n_latents), dtype=np.float32)]
     for start in range(0, len(emb), batch_size):
-        acts = sae.encode(emb[start:start + batch_size], keep_one)
-        if attribution:
-            acts = (acts * ((sae.normalize(emb[start:start + batch_size]) - sae.b_dec) @ sae.W_dec.T)).relu()
-        parts.append(dense_to_csr(acts))
+        some = emb[start:start + batch_size]
+        parts.append(dense_to_csr(sae.encode(some, keep_one)))
+        if attribution: parts[-1] = _attribute(parts[-1], sae.normalize(some) - sae.b_dec, sae.W_dec)
     return sp.vstack(parts, format="csr", dtype=np.float32)
 
 # %% ../nbs/12_sae.ipynb #211fdb10

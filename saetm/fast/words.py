@@ -43,11 +43,11 @@ def in_lanes(
 def _visit_words(start, stop, first, features, shares, background_share, ends, docs, counts,
                  word_ends, word_features, word_probs, background, pi, n_latents, gradient, likelihood):
     "Visit the documents of words start..stop: the loop above. Plain Python that numba compiles."
-    column, slope, feature_share = np.empty(n_latents, np.float32), np.empty(n_latents, np.float32), np.float32(1) - pi
+    column, feature_share = np.zeros(n_latents, np.float32), np.float32(1) - pi
     learn = gradient.shape[0] > 0
     for word in range(start, stop):
         if ends[word] == ends[word + 1]: continue
-        for k in range(n_latents): column[k] = 0; slope[k] = 0
+        slope = gradient[word] if learn else column
         for i in range(word_ends[word], word_ends[word + 1]): column[word_features[i]] = word_probs[i]
         total, common = 0.0, background[word]
         for i in range(ends[word], ends[word + 1]):
@@ -61,8 +61,7 @@ def _visit_words(start, stop, first, features, shares, background_share, ends, d
                 for row in range(first[doc], first[doc + 1]):
                     for lane in range(LANES): slope[features[row, lane]] += shares[row, lane] * ratio
         likelihood[word] = total
-        if learn:
-            for k in range(n_latents): gradient[word, k] += slope[k]
+        for i in range(word_ends[word], word_ends[word + 1]): column[word_features[i]] = 0
 
 # %% ../../nbs/24_words.ipynb #ecebe426
 @lru_cache(maxsize=None)
