@@ -925,7 +925,7 @@ def _document_bounds(min_df, max_df, n_docs):
 # %% ../nbs/02_corpus.ipynb #54e8153c
 def select_words(
     doc_freq: np.ndarray,           # (V,) documents that hold each word, words in alphabetical order
-    n_docs: int,                    # number of documents, >= 1
+    n_docs: int,                    # number of documents that have text, >= 1
     min_df=WordSettings.min_df,     # fewest documents of a word: a number, or a share in 0..1; None: `default_min_df`
     max_df=WordSettings.max_df,     # most documents of a word: a number, or a share in 0..1
     max_words=WordSettings.max_words,  # most words, those in most documents; None for no limit
@@ -974,7 +974,7 @@ def merge_shards(
     shards = [shard if isinstance(shard, tuple) else load_bow(shard) for shard in shards]
     if not shards: raise ValueError("there are no shards to merge")
     settings, n_empty = _merge_settings(shards), sum(shard.n_empty for shard in shards)
-    n_docs = sum(shard.counts.shape[0] for shard in shards)
+    n_docs = sum(shard.counts.shape[0] for shard in shards) - n_empty      # with text
     if min_df is None: min_df = default_min_df(n_docs)
     if settings["vocabulary"] == "given": return _stack_given(shards, settings, n_empty)
     _check_language(settings["language"], [shard.settings.get("languages", {}) for shard in shards])

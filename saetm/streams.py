@@ -126,7 +126,7 @@ class WordTable:
 # %% ../nbs/08_streams.ipynb #bd53fc22
 def choose_words(
     table,                         # WordTable
-    n_docs,                        # number of documents D
+    n_docs,                        # number of documents that have text
     min_df=WordSettings.min_df,    # fewest documents of a word: a number, or a share in 0..1; None: `default_min_df`
     max_df=WordSettings.max_df,    # most documents of a word: a number, or a share in 0..1
     max_words=WordSettings.max_words,  # most words, those in most documents; None for no limit
@@ -199,6 +199,7 @@ def _moved(folder, index, column, n_words):
 def _join_parts(folder, parts, n_parts, n_docs, vocabulary, most_words, min_df, max_df, max_words):
     "Choose the vocabulary, put the parts under each other on its columns, and let them take the place of older counts."
     table, stops, n_empty, settings = _parts_table(parts, n_parts, most_words)
+    n_docs -= n_empty                                                       # with text
     if min_df is None: min_df = default_min_df(n_docs)
     if vocabulary is None:
         words, doc_freq, dropped = choose_words(table, n_docs, min_df, max_df, max_words)

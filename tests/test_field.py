@@ -178,6 +178,22 @@ def test_a_run_of_the_commands_leaves_blank_documents_out(tmp_path):
     assert (fitted.topics_[80:] == -1).all() and not fitted.embeddings_[80:].any() and fitted.topic_sizes_.sum() <= 80
 
 
+def test_shares_of_documents_are_of_those_that_have_text(tmp_path):
+    "50 of 80 have storm, and 20 rain; 80 more are blank."
+    docs = ["storm cloud"] * 50 + ["rain cloud"] * 20 + ["calm"] * 10 + BLANK * 11 + [""] * 3
+    assert len(docs) == 160
+    for settings, expected in ((dict(max_df=.5, min_df=1), {"rain", "calm"}), (dict(max_df=.7, min_df=.26), {"storm"}), (dict(max_df=1.0, min_df=.125), {"calm", "rain", "storm", "cloud"}),
+                               (dict(max_df=60, min_df=20), {"rain", "storm"})):
+        assert set(count_words(docs, **settings).vocabulary) == expected == set(count_words(docs, n_jobs=2, **settings).vocabulary)
+        assert set(count_to_shards(docs, tmp_path / str(len(list(tmp_path.iterdir()))), part_docs=30, **settings).vocabulary) == expected
+    with pytest.raises(ValueError, match="fewer than 80 documents"): count_words(docs, min_df=1.0, max_df=1.0)
+    pd.DataFrame(dict(text=docs)).to_json(tmp_path / "docs.jsonl", orient="records", lines=True)
+    assert main(["bow", str(tmp_path / "docs.jsonl"), "--run", str(tmp_path / "run"), "--max-df", "0.7", "--min-df", "0.26", "--quiet"]) == 0
+    assert json.loads((tmp_path / "run/bow/vocabulary.json").read_text())["words"] == ["storm"]
+    one_in_200 = ["calm sea"] + ["storm cloud"] * 199 + [""] * 400
+    assert "calm" in count_words(one_in_200, max_df=1.0).vocabulary                           # of 200 documents, one is enough
+
+
 # ---- containers
 
 def polars(values): return pytest.importorskip("polars").Series(values)
