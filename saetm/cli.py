@@ -372,6 +372,7 @@ def make_topics(
     folder = run / "topics" / str(model.n_topics)
     model.set_n_topics(model.n_topics)
     run.clean(f"topics/{model.n_topics}")
+    if (folder / "merged.npz").exists(): echo(f"note        {folder} had topics that were joined by hand: replaced")
     save_topics(folder, model.result_, model.vocabulary_)
     model.names_ = load_names(folder)                          # None unless they name these topics
     write_settings(run, model)

@@ -439,6 +439,57 @@ def test_merged_topics_are_the_same_everywhere(tmp_path, emb, recipe):
     assert fitted.set_n_topics(6).topics_.tolist() == before.tolist() and SAETM.load(fitted.save(tmp_path / "model")).transform(embeddings=emb)[0] == before.tolist()
 
 
+@pytest.mark.parametrize("recipe", ["saetm", "paper"])
+def test_a_hierarchy_has_the_merged_topics_as_a_level(tmp_path, emb, recipe):
+    fitted = SAETM(**{**SMALL, "n_topics": 6}, recipe=recipe).fit(DOCS, emb).merge_topics([[0, 4], [2, 5]])
+    loaded = SAETM.load(fitted.save(tmp_path / "model"))
+    for model, levels in ((fitted, [2, 4]), (fitted, [3, 4, 6, 10]), (loaded, [2, 3, 4, 5])):
+        tree = model.hierarchy(levels)
+        assert (tree.levels[4].topic_of == fitted.result_.topic_of).all() and (tree.levels[4].sizes == fitted.topic_sizes_).all()
+        np.testing.assert_allclose(tree.levels[4].shares.toarray(), fitted.document_topics_.toarray(), atol=1e-6)
+        for coarse, fine in zip(levels, levels[1:]):
+            live = tree.levels[fine].topic_of >= 0
+            assert len(tree.levels[fine].sizes) == fine and (tree.parents[fine][tree.levels[fine].topic_of[live]] == tree.levels[coarse].topic_of[live]).all()
+    assert fitted.hierarchy([3]).levels[3].sizes.sum() == fitted.topic_sizes_.sum()            # without their own level
+    assert len(fitted._tree(slice(None))) == 3 and len(fitted.visualize_hierarchy().data[1].x) == 3
+    fitted.report(tmp_path / "report.html")
+    assert len(json.loads((tmp_path / "report.html").read_text().split('"tree":', 1)[1].split(',"labels"')[0])["order"]) == 4
+
+
+def test_a_document_belongs_to_its_largest_topic_after_merging(tmp_path, emb):
+    "Those of the parts stay together; others come where the union outweighs what was their topic; every look at them says the same."
+    fitted = SAETM(**{**SMALL, "n_topics": 12}).fit(DOCS, emb)
+    before, shares = fitted.topics_.copy(), fitted.document_topics_.toarray()
+    fitted.merge_topics([[1, 2, 3, 4, 5]])
+    union = int(fitted.topics_[before == 1][0])
+    of_parts = np.isin(before, [1, 2, 3, 4, 5])
+    assert (fitted.topics_[of_parts] == union).all()
+    joined = shares[:, 1:6].sum(1) > np.delete(shares, range(1, 6), 1).max(1)
+    assert ((fitted.topics_ == union) == joined)[np.abs(shares[:, 1:6].sum(1) - np.delete(shares, range(1, 6), 1).max(1)) > 1e-5].all()
+    assert (joined & ~of_parts).any()
+    table = fitted.get_document_info(DOCS)
+    assert table.Topic.tolist() == fitted.topics_.tolist() == fitted.document_topics_.toarray().argmax(1).tolist() == fitted.transform(DOCS)[0]
+    assert fitted.get_topic_info().Count.tolist() == np.bincount(fitted.topics_, minlength=8).tolist() == fitted.topic_sizes_.tolist()
+    assert all(fitted.topics_[row] == t for t in range(8) for row in fitted.representative_rows(t))
+    assert SAETM.load(fitted.save(tmp_path / "model")).get_document_info(DOCS).equals(table)
+
+
+def test_topics_joined_by_hand_on_the_command_line(tmp_path, emb, capsys):
+    "Commands read the joined topics; merging a run anew replaces them, and says so."
+    docs = [" ".join(doc.split()) for doc in DOCS]
+    (tmp_path / "docs.txt").write_text("\n".join(docs))
+    fitted = SAETM(**{**SMALL, "n_topics": 6}).fit(docs, emb).merge_topics([[0, 4], [2, 5]])
+    run = str(fitted.save(tmp_path / "run"))
+    assert main(["report", str(tmp_path / "docs.txt"), "--run", run]) == 0
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert [entry["size"] for entry in json.loads(text.split('"topics":', 1)[1].split(',"docs"')[0])] == fitted.topic_sizes_.tolist()
+    capsys.readouterr()
+    assert main(["merge", "--run", run, "--n-topics", "4"]) == 0
+    assert "topics that were joined by hand" in capsys.readouterr().out
+    again = SAETM.load(run)
+    assert again.merged_ is None and again.transform(embeddings=emb)[0] == again.topics_.tolist() != fitted.topics_.tolist()
+
+
 @pytest.mark.parametrize("groups, told", [([[0]], "2 topics or more, got"), ([[0, 9]], "topic must be in 0..4, got 9"), ([[0, 1], [1, 2]], "each topic once: 1 is in two"), ([], "must be lists of topics"),
                                           ("01", "must be lists of topics"), ([[0, 1, 2, 3, 4]], "leave 2 topics or more"), ([[0, -1]], "got -1"), ({0: 1}, "must be lists of topics")])
 def test_topics_that_cannot_be_merged(emb, groups, told):
