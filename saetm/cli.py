@@ -265,7 +265,7 @@ def make_sae(
     of_sae, checkpoints = settings_of(model, SAESettings), run / "sae" / "checkpoints"
     def write():
         with progress("training") as bar:
-            sae = fit_sae(with_vector(run_embeddings(run)),
+            sae = fit_sae(run_embeddings(run),
                           seed=model.seed,
                           device=model.device,
                           checkpoint=checkpoints,
@@ -298,7 +298,7 @@ def take_sae(
     sae, emb = open_sae(source), run_embeddings(run)
     check_width(sae, emb)
     about = dict(source=getattr(sae, "source", None) or source_name(sae, source),
-                 report=measure_sae(sae, sample_rows(emb, 65_536, 0))._asdict())
+                 report=measure_sae(sae, with_vector(sample_rows(emb, 65_536, 0)))._asdict())
     if is_first():
         save_sae(run / "sae", sae, about)
         run.stamp("sae", dict(source=about["source"]))
@@ -491,7 +491,7 @@ def embed(
 def train(
     *,
     run: Run,                # folder of the run
-    embeddings: str = None,  # folder, .npy, .safetensors or .pt file to take the embeddings from
+    embeddings: str = None,  # folder, .npy, .safetensors or .pt file; rows of zeros are blank documents, left out
     sae: str = "auto",       # pre-trained SAE: folder, file, or hub:user/name; auto: the foundation; none: train
     memory: str = None,      # most memory, such as 2GB or 500MB; default: what is free
     **settings,

