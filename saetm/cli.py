@@ -32,7 +32,7 @@ import numpy as np
 from fastcore.docments import docments
 from scipy import sparse
 
-from .corpus import (LANGUAGES, Table, atomic_path, count_words, file_kind, json_form, load_documents, open_hub,
+from .corpus import (Table, atomic_path, count_words, file_kind, json_form, load_documents, open_hub,
                           read_json, source_files)
 from .data import corpus_names, load_corpus
 from .embedding import (check_embeddings, documents_checksum, embed_to_shards, open_embeddings,
@@ -162,9 +162,6 @@ def keep_rows(
     return values[check.good] if hasattr(values, "open") else [values[row] for row in check.good]
 
 # %% ../nbs/74_cli.ipynb #18b00011
-# Thai ... Chinese
-_unspaced = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]").search
-
 def make_bow(
     run,               # Run
     settings,          # settings given now, by name
@@ -190,10 +187,6 @@ def make_bow(
     echo(f"bow         {n_docs:,} documents{empty}, {n_words:,} words, {bow.counts.sum():,} tokens -> {run}/bow")
     left_out = bow.settings.get("left_out")
     if left_out: echo(f"            left out {', '.join(f'{n:,} {name}' for name, n in left_out.items())}")
-    is_cut = LANGUAGES.get(model.language, model.language) in ("zh", "ja", "th")
-    if not is_cut and sum(_unspaced(word) is not None for word in bow.vocabulary) > n_words / 2:
-        echo("            most of these words are phrases of a script without spaces: name Chinese, Japanese or Thai "
-             "with --language, put spaces between the words first, or give SAETM a tokenizer")
 
 # %% ../nbs/74_cli.ipynb #18b00012
 def make_embeddings(

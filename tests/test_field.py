@@ -2,6 +2,7 @@
 import functools
 import importlib.util
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -63,18 +64,55 @@ def test_spaced_chinese_keeps_words_of_two_characters():
 
 
 @pytest.mark.parametrize("language, package, text, found", [
-    ("chinese", "jieba", "我爱北京天安门", "北京"), ("japanese", "janome", "日本の経済は成長している", "経済"), ("th", "pythainlp", "เศรษฐกิจของประเทศไทย", "เศรษฐกิจ")])
+    ("chinese", "jieba", "我爱北京天安门", "北京"), ("japanese", "janome", "日本の経済は成長している", "経済"), ("th", "pythainlp", "เศรษฐกิจของประเทศไทย", "เศรษฐกิจ"),
+    ("khmer", "icu4py", "ភាសាខ្មែរជាភាសាផ្លូវការរបស់ប្រទេសកម្ពុជា", "ប្រទេស"), ("lao", "icu4py", "ພາສາລາວເປັນພາສາທາງການຂອງປະເທດລາວ", "ປະເທດ"),
+    ("my", "icu4py", "မြန်မာဘာသာစကားသည်မြန်မာနိုင်ငံ၏ရုံးသုံးဘာသာစကားဖြစ်သည်", "စကား")])
 def test_scripts_without_spaces_are_cut_where_the_language_is_named(monkeypatch, language, package, text, found):
     pytest.importorskip(package)
-    assert found in words_of([text], language=language)
+    assert found in words_of([text], language=language) and found not in words_of([text], language=None)
+    assert set(words_of([text] * 9, language=language, n_jobs=3)) == set(words_of([text], language=language))
     from saetm import corpus
-    monkeypatch.setitem(__import__("sys").modules, {"janome": "janome.tokenizer", "pythainlp": "pythainlp.tokenize"}.get(package, package), None)
+    monkeypatch.setitem(__import__("sys").modules, {"janome": "janome.tokenizer", "pythainlp": "pythainlp.tokenize", "icu4py": "icu4py.breakers"}.get(package, package), None)
     corpus.word_cutter.cache_clear()
     with pytest.warns(UserWarning, match=r"cut at their spaces only.*saetm\[languages\]"): words_of([text], language=language)
     corpus.word_cutter.cache_clear()
 
 
-@pytest.mark.parametrize("language", ["hindi", "bengali", "arabic", "persian", "korean", "chinese", "thai", "turkish", "french"])
+UNCUT = dict(
+    khmer=["ភាសាខ្មែរជាភាសាផ្លូវការរបស់ប្រទេសកម្ពុជា", "រាជធានីភ្នំពេញជាទីក្រុងធំជាងគេ"], lao=["ພາສາລາວເປັນພາສາທາງການຂອງປະເທດລາວ", "ນະຄອນຫຼວງວຽງຈັນເປັນເມືອງຫຼວງ"],
+    burmese=["မြန်မာဘာသာစကားသည်မြန်မာနိုင်ငံ၏ရုံးသုံးဘာသာစကားဖြစ်သည်", "ရန်ကုန်မြို့သည် အကြီးဆုံးမြို့ဖြစ်သည်"], thai=["เศรษฐกิจของประเทศไทยเติบโตอย่างต่อเนื่อง", "กรุงเทพมหานครเป็นเมืองหลวงของไทย"],
+    chinese=["中国经济发展政策取得重大进展，政府推动改革", "足球比赛冠军联赛昨日在北京开幕"], japanese=["日本の経済は成長しているそうです", "東京は日本の首都であり、人口が多い"])
+
+@pytest.mark.parametrize("name", UNCUT)
+def test_texts_without_spaces_are_never_silent(tmp_path, capsys, name):
+    "Their number and what to do are told, from Python and the command line; spaces of either kind, or the language, are enough."
+    docs = UNCUT[name] * 20 + ["An English sentence about weather", "Another one about football", " "]
+    for language in ("english", None):
+        for count in (count_words, lambda docs, **rest: count_words(docs, n_jobs=2, **rest), lambda docs, **rest: count_to_shards(docs, tmp_path / f"{language}", part_docs=9, **rest)):
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                count(docs, language=language, min_df=1)
+            assert [str(each.message) for each in told if "without spaces" in str(each.message)] == [
+                f"40 of 42 documents are {name.title()} without spaces between words, so that phrases are counted as words: set language to '{name}' (its package "
+                "comes with saetm[languages]), or put spaces or zero-width spaces (U+200B) between the words"]
+    (tmp_path / "docs.txt").write_text("\n".join(UNCUT[name] * 20))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["bow", str(tmp_path / "docs.txt"), "--run", str(tmp_path / "run"), "--min-df", "1"]) == 0
+    written = capsys.readouterr()
+    assert (written.out + written.err).count("40 of 40 documents") == 1
+
+
+@pytest.mark.parametrize("space", [" ", "\u200b"])
+def test_spaces_between_words_are_enough(space):
+    docs = [space.join(["ភាសាខ្មែរ", "ជា", "ភាសា", "ផ្លូវការ", "របស់", "ប្រទេស", "កម្ពុជា"]), space.join(["中国", "经济", "发展", "政策"]), space.join(["ພາສາ", "ລາວ", "ທາງການ"])] * 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert {"ភាសា", "ប្រទេស", "កម្ពុជា", "经济", "ພາສາ"} <= set(words_of(docs))
+        words_of(["weather and football in English"] * 30 + UNCUT["khmer"][:1])            # one of thirty is no matter
+
+
+@pytest.mark.parametrize("language", ["hindi", "bengali", "arabic", "persian", "korean", "chinese", "thai", "khmer", "lao", "burmese", "turkish", "french"])
 def test_stop_words_are_words_by_the_same_rule(language):
     stops = stop_words(language)
     assert stops and all(set(tokenize(word)) <= stops for word in stops)
