@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from safetensors.torch import save_file
 
 from saetm import SAETM
 from saetm.analysis import bin_times, read_times
@@ -17,6 +18,7 @@ from saetm.cli import main
 from saetm.corpus import count_words, is_blank, stop_words, take_acronyms, tokenize
 from saetm.data import load_corpus
 from saetm.embedding import embed, embed_to_shards, open_embeddings
+from saetm.sae import load_sae
 from saetm.streams import count_to_shards
 
 DOCS = load_corpus("commons").text.tolist()[:150]
@@ -454,6 +456,54 @@ def test_documents_that_are_read_in_part_are_counted_once(tmp_path):
     with pytest.warns(UserWarning, match="2 of 3 documents are longer than the 256 tokens") as told: same = embed(long)
     assert (same[0] == same[1]).all() and len(told) == 1
     with pytest.warns(UserWarning, match="2 of 3 documents are longer"): embed_to_shards(long, tmp_path)
+
+
+# ---- SAEs of other libraries
+
+WRAPPERS = dict(compiled="_orig_mod.{}", parallel="module.{}", both="_orig_mod.module.{}", sharded="_fsdp_wrapped_module.{}", plain="{}")
+
+@pytest.mark.parametrize("kind", ["pt", "safetensors"])
+@pytest.mark.parametrize("wrapper", [*WRAPPERS, "compiled parts"])
+def test_saes_saved_from_wrapped_models_are_read(tmp_path, kind, wrapper):
+    weights = torch.nn.functional.normalize(torch.randn(64, 16), dim=1)
+    tensors = {"encoder.weight": weights, "encoder.bias": torch.zeros(64), "decoder.weight": weights.t().contiguous(), "b_dec": torch.zeros(16), "k": torch.tensor(4), "threshold": torch.tensor(.1)}
+    def name(name): return WRAPPERS[wrapper].format(name) if wrapper in WRAPPERS else name.replace(".", "._orig_mod.")
+    tensors = {name(key): tensor.clone() for key, tensor in tensors.items()}
+    torch.save(tensors, tmp_path / "ae.pt") if kind == "pt" else save_file(tensors, tmp_path / "ae.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(dict(trainer=dict(dict_class="BatchTopKSAE", k=4))))
+    assert torch.allclose(load_sae(tmp_path).W_dec, weights)
+
+
+def square(n=16): return torch.eye(n)
+
+@pytest.mark.parametrize("name, held, config, told", [
+    ("sae_weights.safetensors", lambda: dict(W_enc=square(), W_dec=square(), b_enc=torch.zeros(16), b_dec=torch.zeros(16)), None, "looks like an SAE of SAELens: put the cfg.json"),
+    ("sae_weights.safetensors", lambda: dict(W_enc=square(), W_dec=square()), dict(architecture="gated", d_in=16, d_sae=16), "is a gated SAE of SAELens"),
+    ("ae.pt", lambda: {"encoder.weight": square(), "r_mag": torch.zeros(16)}, None, "is a GatedAutoEncoder, which cannot be read"), ("ae.pt", lambda: dict(model=dict(a=square())), None, "holds more than tensors by name"),
+    ("ae.pt", lambda: [square()], None, "holds more than tensors by name"), ("weights.pt", lambda: {"layer.weight": square()}, None, "its tensors are layer.weight. Readable are the layouts of saetm"),
+    ("ae.pt", lambda: np.random.default_rng(0), None, "cannot be read as a file of tensors"), ("pytorch_model.bin", lambda: {}, None, "is not there, but pytorch_model.bin")])
+def test_what_is_no_sae_is_named(tmp_path, name, held, config, told):
+    save_file(held(), tmp_path / name) if name.endswith("safetensors") else torch.save(held(), tmp_path / name)
+    if config: (tmp_path / "cfg.json").write_text(json.dumps(config))
+    with pytest.raises((ValueError, OSError), match=told): load_sae(tmp_path)
+
+
+# ---- types guessed
+
+TABLES = dict(
+    csv=lambda f, p: f.to_csv(p / "t.csv", index=False), tsv=lambda f, p: f.to_csv(p / "t.tsv", sep="\t", index=False), jsonl=lambda f, p: f.to_json(p / "t.jsonl", orient="records", lines=True),
+    json=lambda f, p: f.to_json(p / "t.json", orient="records"), parquet=lambda f, p: f.to_parquet(p / "t.parquet"), gz=lambda f, p: f.to_csv(p / "t.csv.gz", index=False),
+    ndjson=lambda f, p: f.to_json(p / "t.ndjson", orient="records", lines=True))
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_side_columns_stay_as_they_are_written(tmp_path, model, kind):
+    "Codes keep their zeros, and numbers with a blank among them stay whole, up to the table of the command."
+    codes, ints = ["007", "1e5", "1.0", "true", "0x1F", "+1"] * 25, pd.array([1, 2, None] * 50, dtype="Int64")
+    TABLES[kind](pd.DataFrame(dict(text=DOCS, code=codes, n=ints)), tmp_path)
+    table, run = str(next(tmp_path.iterdir())), model.save(tmp_path / "run")
+    for column, found in (("code", {"007", "1e5", "1.0", "true", "0x1F", "+1"}), ("n", {"1", "2"})):
+        assert main(["compose", table, "--groups", column, "--run", str(run), "--n-perm", "19", "--n-boot", "10", "--max-coverage", "1", "--quiet"]) == 0
+        assert set(pd.read_csv(run / "analysis/composition.csv", dtype=str, keep_default_na=False).Group) == found
 
 
 # ---- models of other versions
