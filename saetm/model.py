@@ -385,7 +385,7 @@ def check_model(
 # %% ../nbs/34_model.ipynb #0a7w0002
 def merging_advice(
     topics,            # Topics
-    n_docs,            # number of documents D
+    n_docs,            # number of documents with a topic
     recipe,            # Recipe
 ) -> list[str]:        # a sentence for each thing that is amiss, with what to change
     "Say what is wrong with topics."
@@ -656,7 +656,8 @@ def _merge(self:SAETM, n_topics):
         raise ValueError(f"n_topics must be in 2..{live}, the number of live features with words; got {n_topics!r}")
     topic_of = merge_features(self.theta_, self.vectors_, n_topics, self.recipe_.centre, self.seed_)
     self._use(self._describe(topic_of, n_topics))
-    for advice in merging_advice(self.result_, len(self.topics_), self.recipe_): warnings.warn(advice, stacklevel=3)
+    n_docs = max(1, int((self.topics_ >= 0).sum()))            # blank ones are none
+    for advice in merging_advice(self.result_, n_docs, self.recipe_): warnings.warn(advice, stacklevel=3)
     return self
 
 @patch

@@ -623,8 +623,17 @@ def test_representatives_differ(tmp_path):
     assert all(len({docs[row] for row in loaded.representative_rows(t)}) == len(loaded.representative_rows(t)) for t in range(3))
 
 
-def test_more_topics_than_documents_is_told():
-    with pytest.warns(UserWarning, match="more topics than documents, 50 of 20"): SAETM(n_topics=50, encoder="wordllama").fit(DOCS[:20])
+NONSENSE = dict(
+    topics=(DOCS[:20], 50, "more topics than documents, 50 of 20"), fewer=(DOCS[:12], 13, "more topics than documents, 13 of 12"),
+    blank=(DOCS[:20] + BLANK * 10, 50, "more topics than documents, 50 of 20"), copies=(DOCS[:40] * 3, 60, r"\d+ of 60 topics are the largest of no document"),
+    one=(DOCS[:1] * 60 + DOCS[1:5], 5, "one topic has (9[0-9]|100)% of the documents"), mostly=(DOCS[:1] * 60 + DOCS[1:5] + [""] * 100, 5, "one topic has (9[0-9]|100)% of the documents"))
+
+@pytest.mark.parametrize("kind", NONSENSE)
+def test_topics_that_say_nothing_are_told_once(kind):
+    docs, n_topics, told = NONSENSE[kind]
+    with pytest.warns(UserWarning, match=told) as warned: fitted = SAETM(n_topics=n_topics, encoder="wordllama", min_df=1, max_df=1.0).fit(docs)
+    assert sum("topic" in str(each.message) and "documents" in str(each.message) for each in warned) <= 2
+    with pytest.warns(UserWarning, match=told): fitted.set_n_topics(n_topics)
 
 
 # ---- small
