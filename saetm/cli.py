@@ -32,7 +32,7 @@ import numpy as np
 from fastcore.docments import docments
 from scipy import sparse
 
-from .corpus import (LANGUAGES, Table, atomic_path, count_words, file_kind, json_form, load_documents, open_hub,
+from .corpus import (Table, atomic_path, count_words, file_kind, json_form, load_documents, open_hub,
                           read_json, source_files)
 from .data import corpus_names, load_corpus
 from .embedding import (check_embeddings, documents_checksum, embed_to_shards, open_embeddings,
@@ -162,9 +162,6 @@ def keep_rows(
     return values[check.good] if hasattr(values, "open") else [values[row] for row in check.good]
 
 # %% ../nbs/74_cli.ipynb #18b00011
-# Thai ... Chinese
-_unspaced = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]").search
-
 def make_bow(
     run,               # Run
     settings,          # settings given now, by name
@@ -190,10 +187,6 @@ def make_bow(
     echo(f"bow         {n_docs:,} documents{empty}, {n_words:,} words, {bow.counts.sum():,} tokens -> {run}/bow")
     left_out = bow.settings.get("left_out")
     if left_out: echo(f"            left out {', '.join(f'{n:,} {name}' for name, n in left_out.items())}")
-    is_cut = LANGUAGES.get(model.language, model.language) in ("zh", "ja", "th")
-    if not is_cut and sum(_unspaced(word) is not None for word in bow.vocabulary) > n_words / 2:
-        echo("            most of these words are phrases of a script without spaces: name Chinese, Japanese or Thai "
-             "with --language, put spaces between the words first, or give SAETM a tokenizer")
 
 # %% ../nbs/74_cli.ipynb #18b00012
 def make_embeddings(
@@ -265,7 +258,7 @@ def make_sae(
     of_sae, checkpoints = settings_of(model, SAESettings), run / "sae" / "checkpoints"
     def write():
         with progress("training") as bar:
-            sae = fit_sae(with_vector(run_embeddings(run)),
+            sae = fit_sae(run_embeddings(run),
                           seed=model.seed,
                           device=model.device,
                           checkpoint=checkpoints,
@@ -298,7 +291,7 @@ def take_sae(
     sae, emb = open_sae(source), run_embeddings(run)
     check_width(sae, emb)
     about = dict(source=getattr(sae, "source", None) or source_name(sae, source),
-                 report=measure_sae(sae, sample_rows(emb, 65_536, 0))._asdict())
+                 report=measure_sae(sae, with_vector(sample_rows(emb, 65_536, 0)))._asdict())
     if is_first():
         save_sae(run / "sae", sae, about)
         run.stamp("sae", dict(source=about["source"]))
@@ -372,6 +365,7 @@ def make_topics(
     folder = run / "topics" / str(model.n_topics)
     model.set_n_topics(model.n_topics)
     run.clean(f"topics/{model.n_topics}")
+    if (folder / "merged.npz").exists(): echo(f"note        {folder} had topics that were joined by hand: replaced")
     save_topics(folder, model.result_, model.vocabulary_)
     model.names_ = load_names(folder)                          # None unless they name these topics
     write_settings(run, model)
@@ -490,7 +484,7 @@ def embed(
 def train(
     *,
     run: Run,                # folder of the run
-    embeddings: str = None,  # folder, .npy, .safetensors or .pt file to take the embeddings from
+    embeddings: str = None,  # folder, .npy, .safetensors or .pt file; rows of zeros are blank documents, left out
     sae: str = "auto",       # pre-trained SAE: folder, file, or hub:user/name; auto: the foundation; none: train
     memory: str = None,      # most memory, such as 2GB or 500MB; default: what is free
     **settings,

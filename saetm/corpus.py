@@ -576,7 +576,11 @@ def _janome():
 
 def _pythainlp(): return partial(need("pythainlp.tokenize", "languages").word_tokenize, keep_whitespace=False)
 
-_CUTTERS = dict(zh=_jieba, ja=_janome, th=_pythainlp)
+def _icu(code):
+    breaker = need("icu4py.breakers", "languages").WordBreaker
+    return lambda text: list(breaker(text, code))
+
+_CUTTERS = dict(zh=_jieba, ja=_janome, th=_pythainlp, **{code: partial(_icu, code) for code in ("km", "lo", "my")})
 
 @lru_cache(maxsize=None)
 def word_cutter(
@@ -724,16 +728,27 @@ _fillers |= dict(
        özellikle üzerinde üzerine şekilde şimdi""",
 )
 
+# %% ../nbs/02_corpus.ipynb #5709a014
+_fillers |= dict(
+    km="""ហើយ និង ឬ តែ ប៉ុន្តែ ជា គឺ មាន បាន នៅ ក្នុង លើ ក្រោម ពី ដល់ ដោយ ទៅ មក ដែល នេះ នោះ នៃ របស់ ដើម្បី
+       ចំពោះ ជាមួយ ត្រូវ មិន ទេ ក៏ ដែរ ទៀត នឹង កំពុង គេ វា គាត់ នាង ខ្ញុំ យើង អ្នក ពួក នូវ ថា រួច អាច ឱ្យ ឲ្យ
+       ព្រោះ បើ""",
+    lo="""ແລະ ຫຼື ຫລື ແຕ່ ເປັນ ແມ່ນ ຄື ມີ ໄດ້ ຢູ່ ໃນ ເທິງ ຈາກ ເຖິງ ໂດຍ ໄປ ມາ ທີ່ ນີ້ ນັ້ນ ຂອງ ເພື່ອ ກັບ ຕ້ອງ
+       ບໍ່ ກໍ ກໍ່ ອີກ ຈະ ກຳລັງ ເຂົາ ມັນ ຂ້ອຍ ເຮົາ ພວກ ວ່າ ແລ້ວ ສາມາດ ໃຫ້ ເພາະ ຖ້າ ຊຶ່ງ ເຊິ່ງ ຕໍ່ ຕາມ ດ້ວຍ ຍັງ""",
+    my="""သည် ကို မှ တွင် နှင့် နဲ့ များ ဖြစ်သည် ဖြစ် ဖြစ်ပြီး ခဲ့ ခဲ့သည် ရှိ ရှိသည် သော ကြ လည်း အတွက် တယ် မှာ
+       နေ ဟု ထို ဤ ယင်း သို့ ရန် သူ သူမ ကျွန်တော် ကျွန်မ ဒီ အဲဒီ ပြီး လျှင် ပါ ပါသည် မည် ခြင်း သူများ ဖြင့်
+       အဖြစ် သို့မဟုတ် သို့သော်""")
+
 # %% ../nbs/02_corpus.ipynb #f03422bb
 LANGUAGES = dict(
-    afrikaans="af", arabic="ar", armenian="hy", basque="eu", bengali="bn", breton="br", bulgarian="bg",
+    afrikaans="af", arabic="ar", armenian="hy", basque="eu", bengali="bn", breton="br", bulgarian="bg", burmese="my",
     catalan="ca", chinese="zh", croatian="hr", czech="cs", danish="da", dutch="nl", english="en", esperanto="eo",
     estonian="et", finnish="fi", french="fr", galician="gl", german="de", greek="el", gujarati="gu", hausa="ha",
-    hebrew="he", hindi="hi", hungarian="hu", icelandic="is", indonesian="id", irish="ga", italian="it",
-    japanese="ja", korean="ko", kurdish="ku", latin="la", latvian="lv", lithuanian="lt", malay="ms", marathi="mr",
-    norwegian="no", persian="fa", polish="pl", portuguese="pt", romanian="ro", russian="ru", slovak="sk",
-    slovenian="sl", somali="so", sotho="st", spanish="es", swahili="sw", swedish="sv", tagalog="tl", thai="th",
-    turkish="tr", ukrainian="uk", urdu="ur", vietnamese="vi", yoruba="yo", zulu="zu")
+    hebrew="he", hindi="hi", hungarian="hu", icelandic="is", indonesian="id", irish="ga", italian="it", japanese="ja",
+    khmer="km", korean="ko", kurdish="ku", lao="lo", latin="la", latvian="lv", lithuanian="lt", malay="ms",
+    marathi="mr", norwegian="no", persian="fa", polish="pl", portuguese="pt", romanian="ro", russian="ru",
+    slovak="sk", slovenian="sl", somali="so", sotho="st", spanish="es", swahili="sw", swedish="sv", tagalog="tl",
+    thai="th", turkish="tr", ukrainian="uk", urdu="ur", vietnamese="vi", yoruba="yo", zulu="zu")
 
 def _language_code(language):
     "Return the ISO 639-1 code of a language given by its English name or its code."
@@ -749,13 +764,14 @@ def stop_words(
     language: str | None = "english",  # English name of the language or its code; None for no stop words
     more=None,                         # further words: a list, or a text with commas between them
 ) -> frozenset:                        # lower-cased words to leave out
-    "Return the stop words of a language; those of all but English come from the package stopwordsiso, corrected."
+    "Return the stop words of a language; those of most come from the package stopwordsiso, corrected."
     if more is not None:
         own = [word.strip() for word in (more.split(",") if isinstance(more, str) else more)]
         return stop_words(language).union(own, map(str.lower, own), *map(lower_words, own))
     if language is None: return frozenset()
     code = _language_code(language)
     if code == "en": return frozenset(_english.split())
+    if code in ("km", "lo", "my"): return frozenset(_fillers[code].split())
     lists = need("stopwordsiso", "text")
     if code not in lists.langs():
         raise ValueError(f"there are no stop words for {language!r}; there are for: "
@@ -883,6 +899,33 @@ def _check_language(language, counts):
     warnings.warn(f"the documents look {likely}, not {named}: of their words {own / tokens:.0%} are {named} stop words "
                   f"and {times / tokens:.0%} {likely} ones; set language to {names.get(code, code)!r}", stacklevel=4)
 
+# %% ../nbs/02_corpus.ipynb #5709b006
+_phrase = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]{16,}|[\u3040-\u30ff" + _HAN + "]{6,}").search
+_unspaced = dict(thai="\u0e00-\u0e7f", lao="\u0e80-\u0eff", burmese="\u1000-\u109f", khmer="\u1780-\u17ff",
+                 japanese="\u3040-\u30ff", chinese=_HAN)
+
+def _count_uncut(counts, words):
+    "Count the documents most of whose letters are in phrases without spaces, and the letters of each language there."
+    phrases = [i for i, word in enumerate(words) if not word.isascii() and _phrase(word)]
+    if not phrases: return {}
+    letters, inside = np.array(list(map(len, words))), np.zeros(len(words))
+    inside[phrases] = letters[phrases]
+    text = "".join(words[i] for i in phrases)
+    met = {name: len(re.findall(f"[{script}]", text)) for name, script in _unspaced.items()}
+    if met["japanese"] > met["chinese"] / 10: met["chinese"] = 0           # kana are among the Han characters
+    return dict(documents=int((2 * (counts @ inside) > counts @ letters).sum()), **met)
+
+def _check_uncut(language, found, n_docs):
+    "Warn where many documents have no spaces between words; `found` as counted above."
+    total = sum(map(Counter, found), Counter())
+    n_uncut = total.pop("documents", 0)
+    if not n_uncut or n_uncut < n_docs / 10: return
+    name = total.most_common(1)[0][0]
+    if language is not None and _language_code(language) == LANGUAGES[name]: return       # `word_cutter` said it
+    warnings.warn(f"{n_uncut} of {n_docs} documents are {name.title()} without spaces between words, so that phrases "
+                  f"are counted as words: set language to {name!r} (its package comes with saetm[languages]), or put "
+                  "spaces or zero-width spaces (U+200B) between the words", stacklevel=4)
+
 # %% ../nbs/02_corpus.ipynb #cf0f516a
 def count_shard(
     docs,                              # documents of this shard
@@ -909,7 +952,8 @@ def count_shard(
     n_empty = sum(map(is_blank, docs))
     settings = dict(tokenizer=_tokenizer_name(tokenizer), language=language, lemmas=lemmas,
                     vocabulary="counted" if vocabulary is None else "given", stop_words_met=met,
-                    left_out=dict(sorted(getattr(rule, "left_out", {}).items())))
+                    left_out=dict(sorted(getattr(rule, "left_out", {}).items())),
+                    uncut=_count_uncut(counts, names) if vocabulary is None and tokenizer is None else {})
     if vocabulary is None and language is not None:
         settings["languages"] = _count_languages(tokens, words, language)
     return BagOfWords(counts, names, _doc_freq(counts), n_empty, settings)
@@ -925,7 +969,7 @@ def _document_bounds(min_df, max_df, n_docs):
 # %% ../nbs/02_corpus.ipynb #54e8153c
 def select_words(
     doc_freq: np.ndarray,           # (V,) documents that hold each word, words in alphabetical order
-    n_docs: int,                    # number of documents, >= 1
+    n_docs: int,                    # number of documents that have text, >= 1
     min_df=WordSettings.min_df,     # fewest documents of a word: a number, or a share in 0..1; None: `default_min_df`
     max_df=WordSettings.max_df,     # most documents of a word: a number, or a share in 0..1
     max_words=WordSettings.max_words,  # most words, those in most documents; None for no limit
@@ -974,10 +1018,11 @@ def merge_shards(
     shards = [shard if isinstance(shard, tuple) else load_bow(shard) for shard in shards]
     if not shards: raise ValueError("there are no shards to merge")
     settings, n_empty = _merge_settings(shards), sum(shard.n_empty for shard in shards)
-    n_docs = sum(shard.counts.shape[0] for shard in shards)
+    n_docs = sum(shard.counts.shape[0] for shard in shards) - n_empty      # with text
     if min_df is None: min_df = default_min_df(n_docs)
     if settings["vocabulary"] == "given": return _stack_given(shards, settings, n_empty)
     _check_language(settings["language"], [shard.settings.get("languages", {}) for shard in shards])
+    _check_uncut(settings["language"], [shard.settings.get("uncut", {}) for shard in shards], n_docs)
     words = sorted(set().union(*[shard.vocabulary for shard in shards]))
     column = {word: i for i, word in enumerate(words)}
     places = [np.array([column[word] for word in shard.vocabulary], np.int64) for shard in shards]

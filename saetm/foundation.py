@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import saetm
-from .embedding import encoder_name
+from .embedding import encoder_name, with_vector
 from .sae import SAE, load_sae
 from .training import measure_sae
 
@@ -65,5 +65,5 @@ def find_foundation(
     if emb is None: return sae
     if emb.shape[1] != sae.d_embed: return None
     rows = np.unique(np.linspace(0, len(emb) - 1, 512).astype(int))
-    explained = measure_sae(sae, np.asarray(emb[rows])).explained_variance
-    return sae if explained >= LEAST_EXPLAINED else None
+    sample = with_vector(np.asarray(emb[rows]))
+    return sae if len(sample) and measure_sae(sae, sample).explained_variance >= LEAST_EXPLAINED else None

@@ -547,14 +547,17 @@ def choose_n_topics(
 def ward_tree(
     centres,  # cluster means (n, w)
     weights,  # cluster weights (n,), > 0
+    groups=None,  # group of each cluster (n,): those of one group are joined before groups are; or None
 ) -> np.ndarray:  # merges (n-1, 4) in SciPy's form: the two clusters, height (square root of 2 delta), clusters inside
     "Join clusters two by two, the cheapest pair first."
     n = len(centres)
     means, weights = np.array(centres, np.float64), np.array(weights, np.float64)
     cost = _ward_cost(means, weights, np.arange(n)); np.fill_diagonal(cost, np.inf)
     name, inside, merges = np.arange(n), np.ones(n), []
+    apart = None if groups is None else np.asarray(groups)[:, None] != groups
+    within = 0 if groups is None else n - len(np.unique(groups))
     for step in range(n - 1):
-        a, b = sorted(divmod(int(np.argmin(cost)), n))
+        a, b = sorted(divmod(int(np.argmin(np.where(apart, np.inf, cost) if step < within else cost)), n))
         merges.append([*sorted((name[a], name[b])), np.sqrt(2 * cost[a, b]), inside[a] + inside[b]])
         means[a] = (weights[a] * means[a] + weights[b] * means[b]) / (weights[a] + weights[b])
         weights[a] += weights[b]; inside[a] += inside[b]; name[a] = n + step
@@ -592,14 +595,18 @@ def merge_levels(
     levels,               # numbers of topics, in any order
     centre=True,          # compare directions from the mean feature; False for the paper's plain vectors
     seed=0,               # seed of k-means
+    whole=None,           # topic of each feature (F,), -1 for none: these topics are a level of the tree; None for any
 ) -> dict:                # number of topics -> topic of each feature (F,); nested
     "Merge features into several numbers of topics, each coarse topic a union of finer ones."
     levels = sorted(set(levels))
     if not levels: raise ValueError("levels must name at least one number of topics, got none")
     weights = np.asarray(theta.mean(0), np.float64).ravel()
     finest = merge_features(theta, vectors, levels[-1], centre, seed)
+    live = finest >= 0
+    if whole is None: whole = np.zeros_like(finest)
+    cells, finest[live] = np.unique(whole[live] * levels[-1] + finest[live], return_inverse=True)
     points = prepare_vectors(vectors, weights) if centre else vectors.vectors
-    total = np.array([weights[finest == t].sum() for t in range(levels[-1])])
-    means = np.stack([weights[finest == t] @ points[finest == t] for t in range(levels[-1])]) / total[:, None]
-    tree = ward_tree(means, total)
+    total = np.array([weights[finest == t].sum() for t in range(len(cells))])
+    means = np.stack([weights[finest == t] @ points[finest == t] for t in range(len(total))]) / total[:, None]
+    tree = ward_tree(means, total, cells // levels[-1])
     return {n: np.append(cut_tree(tree, n), -1)[finest] for n in levels}

@@ -29,7 +29,7 @@ from sklearn.base import BaseEstimator
 
 from .corpus import atomic_path, check_documents, count_words, plain_list, read_json, write_json
 from .embedding import (WordVectors, as_matrix, blank_rows, check_embeddings, clear_rows, documents_checksum,
-                             embed, encoder_name, has_vector, open_embeddings, with_vector, word_vectors)
+                             embed, encoder_name, has_vector, open_embeddings, word_vectors)
 from .emission import EmissionFit, mixture, theta_from_acts
 from .foundation import FOUNDATIONS, feature_id, find_foundation, load_foundation
 from .memory import Sizes
@@ -166,6 +166,7 @@ def save_topics(
     folder,            # folder to write to
     topics,            # Topics
     vocabulary,        # words (V,)
+    merged=None,       # the finer `Topics` they are unions of, and the union of each; None where nobody joined topics
 ):
     "Write topics as tables for people and arrays for programs."
     folder, words = Path(folder), top_words(topics.word_weights, vocabulary, 50)
@@ -178,6 +179,12 @@ def save_topics(
     table = topic_frame(topics, vocabulary)
     table["Representation"] = table.Representation.str.join(" ")
     with atomic_path(folder / "topics.csv") as temporary: table.to_csv(temporary, index=False)
+    for name in ("merged.npz", "merged_shares.npz"): (folder / name).unlink(missing_ok=True)
+    if merged is None: return
+    fine, of_fine = merged
+    kept = {name: getattr(fine, name) for name in ("topic_of", "centroids", "kappa", "sizes")}
+    with atomic_path(folder / "merged_shares.npz") as temporary: sparse.save_npz(temporary, fine.shares)
+    save_arrays(folder / "merged.npz", **kept, of_fine=of_fine)
 
 
 def load_shares(
@@ -191,7 +198,7 @@ def load_shares(
 
 
 def load_merged(
-    folder,            # folder of `SAETM.save`
+    folder,            # folder of `save_topics`
 ):                     # the finer `Topics` that topics are unions of and the union of each, or None
     "Read what `merge_topics` joined."
     if not (Path(folder) / "merged.npz").exists(): return None
@@ -199,6 +206,7 @@ def load_merged(
     of_fine, kappa = arrays.pop("of_fine"), float(arrays.pop("kappa"))
     shares = sparse.load_npz(Path(folder) / "merged_shares.npz").tocsr()
     return Topics(**{**none, **arrays, "kappa": kappa, "shares": shares}), of_fine
+
 
 def load_topics(
     folder,            # folder of `save_topics`
@@ -377,7 +385,7 @@ def check_model(
 # %% ../nbs/34_model.ipynb #0a7w0002
 def merging_advice(
     topics,            # Topics
-    n_docs,            # number of documents D
+    n_docs,            # number of documents with a topic
     recipe,            # Recipe
 ) -> list[str]:        # a sentence for each thing that is amiss, with what to change
     "Say what is wrong with topics."
@@ -419,6 +427,7 @@ def _check(self:SAETM, docs, embeddings, pictures=False):
     check_device(self.device)
     if len(docs) < 2: raise ValueError(f"topics need at least 2 documents, got {len(docs)}")
     if embeddings is not None: embeddings = check_embeddings(open_embeddings(embeddings), len(docs))
+    if embeddings is not None and not pictures: embeddings = clear_rows(embeddings, blank_rows(docs))
     sae = choose_sae(self, embeddings, pictures)
     if embeddings is not None and sae is not None: check_width(sae, embeddings)
     n_latents = check_model(self, None if embeddings is None else embeddings.shape[1], sae)
@@ -531,11 +540,10 @@ def fit(
         raise ValueError(f"the corpus has {len(bow.vocabulary)} words after pruning, fewer than the {self.n_topics} "
                          "topics asked for: lower n_topics or min_df")
     if emb is None: emb = self._embed(docs) if images is None else self._embed_images(images)
-    elif images is None: emb = clear_rows(emb, blank_rows(docs))
     if sae is not None: check_width(sae, emb)
     else:
         with Bar("training", self.verbose) as bar:
-            sae = fit_sae(with_vector(emb), seed=self.seed, device=self.device, on_step=bar,
+            sae = fit_sae(emb, seed=self.seed, device=self.device, on_step=bar,
                           **settings_of(self, SAESettings))
     with Bar("words", self.verbose, unit="pass") as bar:
         interpretation = interpret_features(sae, emb, bow, self.recipe, seed=self.seed, on_step=bar, device=self.device,
@@ -648,7 +656,8 @@ def _merge(self:SAETM, n_topics):
         raise ValueError(f"n_topics must be in 2..{live}, the number of live features with words; got {n_topics!r}")
     topic_of = merge_features(self.theta_, self.vectors_, n_topics, self.recipe_.centre, self.seed_)
     self._use(self._describe(topic_of, n_topics))
-    for advice in merging_advice(self.result_, len(self.topics_), self.recipe_): warnings.warn(advice, stacklevel=3)
+    n_docs = max(1, int((self.topics_ >= 0).sum()))            # blank ones are none
+    for advice in merging_advice(self.result_, n_docs, self.recipe_): warnings.warn(advice, stacklevel=3)
     return self
 
 @patch
@@ -952,15 +961,19 @@ def hierarchy(
     self:SAETM,
     levels,            # numbers of topics, such as [10, 50, 200]
 ) -> Hierarchy:        # topics at each level, and who belongs to whom
-    "Merge features into nested levels of topics; the model's own topics stay."
+    "Merge features into nested levels of topics; the model's own topics stay, those joined by hand as one level."
     self._fitted("hierarchy")
     if isinstance(levels, (str, bytes)) or not hasattr(levels, "__iter__"):
         raise TypeError(f"levels must be a list of numbers of topics, such as [10, 50], got {levels!r}")
     bad = [n for n in levels if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1]
     if bad: raise ValueError(f"levels must be whole numbers of 1 or more, got {bad[0]!r}")
-    merged = merge_levels(self.theta_, self.vectors_, levels, self.recipe_.centre, self.seed_)
+    kept = self.result_ if getattr(self, "merged_", None) else None                        # topics joined by hand
+    whole = None if kept is None else kept.topic_of
+    merged = merge_levels(self.theta_, self.vectors_, levels, self.recipe_.centre, self.seed_, whole)
     topics, sizes = {}, sorted(merged)
-    for n in reversed(sizes): topics[n] = self._describe(merged[n], n, finer=topics.get(sizes[-1]))
+    for n in reversed(sizes):
+        is_kept = kept is not None and n <= len(kept.sizes)
+        topics[n] = self._describe(merged[n], n, finer=kept if is_kept else topics.get(sizes[-1]))
     parents = {}
     for coarse, fine in zip(sizes, sizes[1:]):
         parents[fine] = np.full(fine, -1)
@@ -1055,7 +1068,6 @@ def report(
 ) -> int:  # bytes written
     "Write a self-contained report of topics and documents."
     from saetm.analysis import compose_model, timeline_model
-    from saetm.merging import ward_tree
     from saetm.report import topic_dicts, write_report
     docs, result = self._documents(docs, "report"), self.result_
     if labels is None: labels = {}
@@ -1083,7 +1095,7 @@ def report(
     return write_report(path, title=title, topics=topics, documents=documents, facts={**(facts or {}), **self._facts()},
         labels={**_group_label(group_name, groups), **labels}, thumbnails=thumbnails, composition=composition,
         group_name=group_name, timeline=timeline, similarity=result.centroids @ result.centroids.T,
-        hierarchy=ward_tree(result.centroids, np.maximum(result.probability, 1e-9)))
+        hierarchy=self._tree(slice(None)))
 
 # %% ../nbs/34_model.ipynb #a23d2ced
 def check_columns(
@@ -1121,6 +1133,12 @@ def _facts(self:SAETM):
     perplexity = self.emission_.perplexity
     return facts | dict(held_out_perplexity=round(perplexity, 1) if np.isfinite(perplexity) else "not measured",
                         topics=self.n_topics_, seed=self.seed_, saetm=__version__)
+
+@patch
+def _tree(self:SAETM, topics):
+    "Join topics two by two."
+    from saetm.merging import ward_tree
+    return ward_tree(self.result_.centroids[topics], np.maximum(self.result_.probability[topics], 1e-9))
 
 # %% ../nbs/34_model.ipynb #vizm0002
 @patch
@@ -1194,12 +1212,6 @@ def visualize_hierarchy(
     self._fitted("visualize_hierarchy", "result_")
     shown, names = choose_topics(self.topic_sizes_, topics, top_n_topics), self._topic_names(custom_labels)
     return visualize_hierarchy(self._tree(shown), [f"{t} · {names[t]}" for t in shown], orientation, **look)
-
-@patch
-def _tree(self:SAETM, topics):
-    "Join topics two by two."
-    from saetm.merging import ward_tree
-    return ward_tree(self.result_.centroids[topics], np.maximum(self.result_.probability[topics], 1e-9))
 
 # %% ../nbs/34_model.ipynb #81398e64
 @patch
@@ -1283,13 +1295,7 @@ def save(
     for name in ("stamp.json", "documents.json"): (run / name).unlink(missing_ok=True)       # until all is written
     self._save_features(run)
     topics = run / "topics" / str(self.n_topics_)
-    save_topics(topics, self.result_, self.vocabulary_)
-    (topics / "merged.npz").unlink(missing_ok=True)
-    if self.merged_ is not None:
-        fine, of_fine = self.merged_
-        kept = {name: getattr(fine, name) for name in ("topic_of", "centroids", "kappa", "sizes")}
-        save_arrays(topics / "merged.npz", **kept, of_fine=of_fine)
-        sparse.save_npz(topics / "merged_shares.npz", fine.shares)
+    save_topics(topics, self.result_, self.vocabulary_, self.merged_)
     if self.names_ is None: (topics / "names.json").unlink(missing_ok=True)
     else: save_names(topics, self.names_)
     if documents: write_json(run / "documents.json", self._documents(None, "save"))

@@ -216,7 +216,7 @@ def read_weights(
     "Read tensors and configuration; nothing in the file is executed."
     config = next((read_json(path.with_name(name)) for name in ("cfg.json", "config.json")
                    if path.with_name(name).is_file()), {})
-    if path.suffix == ".safetensors": return read_safetensors(path)[0], config
+    if path.suffix == ".safetensors": return _unwrapped(read_safetensors(path)[0]), config
     try: held = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a file of tensors ({type(error).__name__}): it is damaged, or "
@@ -225,7 +225,14 @@ def read_weights(
         held, config = held["state_dict"], held["config"]
     if not isinstance(held, dict) or not all(torch.is_tensor(tensor) for tensor in held.values()):
         raise ValueError(f"{path} holds more than tensors by name, a state dict is needed")
-    return {name.removeprefix("_orig_mod."): tensor for name, tensor in held.items()}, config
+    return _unwrapped(held), config
+
+
+def _unwrapped(tensors):
+    "Take the names of wrappers off: of torch.compile, DataParallel and FSDP."
+    wrappers = "_orig_mod", "module", "_fsdp_wrapped_module"
+    return {".".join(part for part in name.split(".") if part not in wrappers): tensor
+            for name, tensor in tensors.items()}
 
 # %% ../nbs/13_public_saes.ipynb #13a0001a
 def load_public_sae(

