@@ -178,14 +178,19 @@ def merge_features(
     seed=0,              # seed of k-means
 ) -> np.ndarray:         # topic of each feature (F,), in 0..T-1; -1 for a feature that never fires
     "Put features that say the same into one topic."
-    weights = np.asarray(theta.mean(0), np.float64).ravel()
+    points, weights = _weighted_points(theta, vectors, centre)
     live = (weights > 0) & vectors.known
-    if not live.any(): raise ValueError("no feature is live and has words: there is nothing to merge")
-    points = prepare_vectors(vectors, weights) if centre else vectors.vectors
     topic_of = np.full(theta.shape[1], -1)
     starts = 10 if theta.shape[0] < 500 else 1           # few documents: one unlucky start shows, and ten cost nothing
     topic_of[live] = cluster_features(points[live], weights[live], n_topics, seed, starts)
     return _adopt(topic_of, theta, n_topics)
+
+
+def _weighted_points(theta, vectors, centre):
+    "Return what is clustered: a point for each feature (F, w), and its weight (F,)."
+    share = np.asarray(theta.mean(0), np.float64).ravel()
+    if not share[vectors.known].any(): raise ValueError("no feature is live and has words: there is nothing to merge")
+    return (prepare_vectors(vectors, share), np.sqrt(share)) if centre else (vectors.vectors, share)
 
 # %% ../nbs/30_merging.ipynb #a3e94612
 def sum_shares(
@@ -600,12 +605,11 @@ def merge_levels(
     "Merge features into several numbers of topics, each coarse topic a union of finer ones."
     levels = sorted(set(levels))
     if not levels: raise ValueError("levels must name at least one number of topics, got none")
-    weights = np.asarray(theta.mean(0), np.float64).ravel()
     finest = merge_features(theta, vectors, levels[-1], centre, seed)
     live = finest >= 0
     if whole is None: whole = np.zeros_like(finest)
     cells, finest[live] = np.unique(whole[live] * levels[-1] + finest[live], return_inverse=True)
-    points = prepare_vectors(vectors, weights) if centre else vectors.vectors
+    points, weights = _weighted_points(theta, vectors, centre)
     total = np.array([weights[finest == t].sum() for t in range(len(cells))])
     means = np.stack([weights[finest == t] @ points[finest == t] for t in range(len(total))]) / total[:, None]
     tree = ward_tree(means, total, cells // levels[-1])

@@ -29,7 +29,7 @@ from sklearn.base import BaseEstimator
 
 from .corpus import atomic_path, check_documents, count_words, plain_list, read_json, write_json
 from .embedding import (WordVectors, as_matrix, blank_rows, check_embeddings, clear_rows, documents_checksum,
-                             embed, encoder_name, has_vector, open_embeddings, word_vectors)
+                             embed, encoder_name, has_vector, open_embeddings, warn_of_language, word_vectors)
 from .emission import EmissionFit, mixture, theta_from_acts
 from .foundation import FOUNDATIONS, feature_id, find_foundation, load_foundation
 from .memory import Sizes
@@ -438,6 +438,7 @@ def _check(self:SAETM, docs, embeddings, pictures=False):
 def _embed(self:SAETM, docs):
     "Embed documents with the model's encoder."
     if self.encoder is None: raise ValueError("this model has no encoder: give embeddings=, or set model.encoder")
+    warn_of_language(self.encoder, self.language)
     with Bar("embedding", self.verbose, unit="document") as bar:
         return embed(docs, self.encoder, device=self.device, on_step=bar, may_be_blank=True)
 
