@@ -240,7 +240,7 @@ def run_embeddings(
                                 "with --embeddings")
     return open_embeddings(run / "embeddings")
 
-
+# %% ../nbs/74_cli.ipynb #18b00113
 def make_sae(
     run,               # Run
     settings,          # settings given now, by name

@@ -28,8 +28,9 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 
 from .corpus import atomic_path, check_documents, count_words, plain_list, read_json, write_json
-from .embedding import (WordVectors, as_matrix, blank_rows, check_embeddings, clear_rows, documents_checksum,
-                             embed, encoder_name, has_vector, open_embeddings, warn_of_language, word_vectors)
+from .embedding import (ENCODERS, WordVectors, as_matrix, blank_rows, check_embeddings, clear_rows,
+                             documents_checksum, embed, encoder_name, has_vector, open_embeddings, warn_of_language,
+                             word_vectors)
 from .emission import EmissionFit, mixture, theta_from_acts
 from .foundation import FOUNDATIONS, feature_id, find_foundation, load_foundation
 from .memory import Sizes
@@ -186,7 +187,7 @@ def save_topics(
     with atomic_path(folder / "merged_shares.npz") as temporary: sparse.save_npz(temporary, fine.shares)
     save_arrays(folder / "merged.npz", **kept, of_fine=of_fine)
 
-
+# %% ../nbs/34_model.ipynb #fe8b6331
 def load_shares(
     folder,            # folder of `save_topics`
 ) -> sparse.csr_matrix:   # topic shares of the documents (D, T)
@@ -520,7 +521,7 @@ def second_argument(
     if embeddings is not None: raise TypeError("embeddings were given twice, as second argument and by name")
     return y
 
-
+# %% ../nbs/34_model.ipynb #f801feb7
 @patch
 def fit(
     self:SAETM,
@@ -834,6 +835,7 @@ def _different(self:SAETM, rows, n, texts):
         if is_new: chosen.append(row)
     return chosen
 
+# %% ../nbs/34_model.ipynb #f54de4c9
 @patch
 def get_representative_docs(
     self:SAETM,
@@ -1379,11 +1381,10 @@ def write_settings(
     params = dict(n_topics=getattr(model, "n_topics_", model.n_topics), encoder=encoder, recipe=recipe._asdict(),
                   seed=getattr(model, "seed_", model.seed), device=model.device, **used_settings(model))
     if callable(getattr(model, "settings_", settings_of(model))["tokenizer"]): params["tokenizer"] = None
-    by_name = model.encoder is None or isinstance(model.encoder,
-                                                  (str, Path)) or encoder in ("all-MiniLM-L6-v2", "wordllama")
+    by_name = model.encoder is None or isinstance(model.encoder, (str, Path)) or encoder in ENCODERS
     write_json(Path(folder) / "settings.json", dict(saetm=__version__, params=params, encoder_can_be_loaded=by_name))
 
-
+# %% ../nbs/34_model.ipynb #07b00015
 def check_version(
     written,           # version that wrote a file, such as "0.1.0"
     path,              # the file
