@@ -46,7 +46,7 @@ def test_one_entry_makes_an_encoder_of_pictures_known(colour):
 
 
 def test_errors_list_the_names_and_tell_texts_from_pictures(letters):
-    with pytest.raises(ValueError, match="known names are all-MiniLM-L6-v2, wordllama, openai:, letters:"):
+    with pytest.raises(ValueError, match="known names are all-MiniLM-L6-v2, wordllama, use-multilingual, openai:, letters:"):
         as_encoder("nobody/nothing")
     with pytest.raises(ValueError, match="'letters:ae' reads texts"): embed_images([np.zeros((9, 9, 3))], "letters:ae")
 
