@@ -222,7 +222,7 @@ def measure(docs, labels, emb, T, seed, sae, out):
                 **score_topics(words, given, model.topics_, model.bow_))
 
 
-def make_table(out, saes=("F4096", "home", "wikipedia", "kmeans", "kmeans_words", *CANDIDATES), seeds=range(5)):
+def make_table(out, saes=("home", "wikipedia", "kmeans", "kmeans_words", *CANDIDATES), seeds=range(5)):
     "Write OUT/transfer.csv, one row for each corpus, SAE and seed; rows that are there are kept."
     path = out / "transfer.csv"
     rows = pd.read_csv(path).to_dict("records") if path.exists() else []
