@@ -366,8 +366,7 @@ def set_threshold_(
 
 # %% ../nbs/12_sae.ipynb #108a81e1
 def _attribute(acts, x, W_dec):
-    "Turn activations (n, F), CSR, into attributions; `x` (n, d) are the inputs of the encoder, less `b_dec`."
-    x, W_dec = x.cpu(), W_dec.detach().cpu()
+    "Turn activations (n, F), CSR, into attributions; `x` (n, d): inputs of the encoder less `b_dec`, on the CPU."
     if torch.backends.mkl.is_available():
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
@@ -391,11 +390,11 @@ def encode_sparse(
 ) -> sp.csr_matrix:  # acts or attributions (D, F), float32, >= 0
     "Return the features of every document as a sparse matrix."
     batch_size = max(1, min(check_count(batch_size, "batch_size"), 2**26 // sae.n_latents))
-    parts = [sp.csr_matrix((0, sae.n_latents), dtype=np.float32)]
+    parts, W_dec = [sp.csr_matrix((0, sae.n_latents), dtype=np.float32)], sae.W_dec.cpu() if attribution else None
     for start in range(0, len(emb), batch_size):
         some = emb[start:start + batch_size]
         parts.append(dense_to_csr(sae.encode(some, keep_one)))
-        if attribution: parts[-1] = _attribute(parts[-1], sae.normalize(some) - sae.b_dec, sae.W_dec)
+        if attribution: parts[-1] = _attribute(parts[-1], (sae.normalize(some) - sae.b_dec).cpu(), W_dec)
     return sp.vstack(parts, format="csr", dtype=np.float32)
 
 # %% ../nbs/12_sae.ipynb #211fdb10
