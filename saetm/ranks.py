@@ -78,6 +78,7 @@ def joined(
         return
     import torch
     import torch.distributed as dist
+    import torch.distributed.nn  # loaded later, its defaults keep the group, and its threads abort a process that ends
     if torch.cuda.is_available(): torch.cuda.set_device(place.local_rank)
     store = next(dist.rendezvous("env://"))[0]
     dist.init_process_group(store=store, rank=place.rank, world_size=place.size, timeout=timedelta(minutes=minutes))

@@ -63,6 +63,17 @@ def add_until_killed(tensor):
 emission.sum_ = add_until_killed
 raise SystemExit(cli.main(sys.argv[1:]))
 """
+THREADS = """
+from pathlib import Path
+from saetm.ranks import joined, wait
+def names(): return {name.read_text().strip() for name in Path("/proc/self/task").glob("*/comm")}
+with joined():
+    import torch
+    torch.optim.Adam([torch.nn.Parameter(torch.ones(3))])      # loads more of torch
+    wait()
+    assert any("gloo" in name for name in names())
+assert not any("gloo" in name for name in names()), names()
+"""
 TRAIN = "--n-latents 64 --top-k 4 --batch-size 128 --architecture batch_topk --precision float32"
 
 
@@ -154,6 +165,13 @@ def test_two_processes_write_the_files_of_one(folder, one):
     code, _, err = finish(torchrun(folder / "all.py", ";".join(commands(folder, "two"))))
     assert code == 0, err
     check_against_one(folder / "two", one)
+
+
+def test_no_thread_of_the_job_outlives_it(folder):
+    "One that does may want Python's lock while the process ends, and abort it."
+    (folder / "threads.py").write_text(THREADS)
+    code, _, err = finish(torchrun(folder / "threads.py"))
+    assert code == 0, err
 
 
 def test_two_processes_learn_the_words_of_one(folder, one):
